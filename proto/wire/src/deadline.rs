@@ -1,0 +1,81 @@
+//! A queue of deadlines that is never scanned: one deadline a key, the earliest first.
+
+use crate::time::Time;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// At most one deadline for each key; setting it again moves it.
+#[derive(Debug, Clone)]
+pub struct Deadlines<K> {
+    by_time: BTreeSet<(Time, K)>,
+    by_key: BTreeMap<K, Time>,
+}
+
+impl<K: Ord + Copy> Default for Deadlines<K> {
+    fn default() -> Self {
+        Deadlines { by_time: BTreeSet::new(), by_key: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord + Copy> Deadlines<K> {
+    /// Sets or moves the deadline of `key`.
+    pub fn set(&mut self, key: K, at: Time) {
+        if let Some(old) = self.by_key.insert(key, at) {
+            self.by_time.remove(&(old, key));
+        }
+        self.by_time.insert((at, key));
+    }
+
+    /// Forgets the deadline of `key`, if it has one.
+    pub fn cancel(&mut self, key: K) {
+        if let Some(old) = self.by_key.remove(&key) {
+            self.by_time.remove(&(old, key));
+        }
+    }
+
+    /// The earliest deadline.
+    pub fn next(&self) -> Option<Time> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes one key whose deadline is at or before `now`; equal times come in the order of keys.
+    pub fn pop(&mut self, now: Time) -> Option<K> {
+        let &(at, key) = self.by_time.first()?;
+        if at > now {
+            return None;
+        }
+        self.by_time.pop_first();
+        self.by_key.remove(&key);
+        Some(key)
+    }
+
+    /// How many keys have a deadline.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether no key has a deadline.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_deadline_and_the_earliest_comes_first() {
+        let at = Time::from_nanos;
+        let mut queue = Deadlines::default();
+        queue.set("b", at(20));
+        queue.set("a", at(30));
+        queue.set("a", at(10));
+        queue.set("c", at(5));
+        queue.cancel("c");
+        assert_eq!(queue.next(), Some(at(10)));
+        assert_eq!(queue.pop(at(9)), None);
+        assert_eq!(queue.pop(at(50)), Some("a"));
+        assert_eq!(queue.pop(at(50)), Some("b"));
+        assert!(queue.is_empty() && queue.pop(at(50)).is_none());
+    }
+}

@@ -1,0 +1,71 @@
+//! The shape of a core: a pure state machine that a program or a simulated world drives.
+
+use crate::time::Time;
+use crate::transport::TransportKey;
+use bytes::Bytes;
+
+/// What a peer's kernel or our own said about a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportFault {
+    /// Port unreachable: nobody listens there.
+    Refused,
+    /// Host or network unreachable.
+    Unreachable,
+    /// A local failure: no buffer, no permission.
+    Local,
+}
+
+/// What a core takes in; `X` is what only this core knows.
+#[derive(Clone, Debug)]
+pub enum Input<X> {
+    /// A datagram, or one framed message of a stream.
+    Message {
+        /// The flow it came by.
+        from: TransportKey,
+        /// All of it.
+        bytes: Bytes,
+    },
+    /// A flow failed. `key.remote` is whom our datagram was for.
+    Fault {
+        /// The flow.
+        key: TransportKey,
+        /// How.
+        fault: TransportFault,
+    },
+    /// The time of [`Machine::poll_deadline`] has come. Harmless when early.
+    Deadline,
+    /// Anything else.
+    Other(X),
+}
+
+/// What a core wants done; `Y` is what only this core knows.
+#[derive(Clone, Debug)]
+pub enum Output<Y> {
+    /// Send these bytes by this flow, opening its connected socket if it is not open yet.
+    Send {
+        /// The flow.
+        to: TransportKey,
+        /// All of the message.
+        bytes: Bytes,
+    },
+    /// Close the connected socket of this flow.
+    Close(TransportKey),
+    /// Anything else.
+    Other(Y),
+}
+
+/// A core: after each `handle`, drain `poll_output` until it is empty, then sleep until
+/// `poll_deadline` or the next input.
+pub trait Machine {
+    /// Inputs beside messages.
+    type In;
+    /// Outputs beside messages.
+    type Out;
+
+    /// Takes one input at `now`. Time never runs backwards.
+    fn handle(&mut self, now: Time, input: Input<Self::In>);
+    /// The next thing to do.
+    fn poll_output(&mut self) -> Option<Output<Self::Out>>;
+    /// When `Input::Deadline` is wanted; a time that has passed means at once.
+    fn poll_deadline(&self) -> Option<Time>;
+}
