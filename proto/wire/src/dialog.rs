@@ -1,10 +1,14 @@
 //! Dialogs (RFC 3261 section 12): identifiers, sequence numbers, route set, remote target.
 
 use crate::build::Builder;
-use crate::header::Replaces;
+use crate::header::{Name, NameAddr, Replaces};
 use crate::message::Message;
 use crate::method::Method;
 use crate::transport::TransportKey;
+use crate::uri::SipUri;
+
+/// The longest route set taken: a request with Max-Forwards 70 passes no more proxies.
+const MAX_ROUTES: usize = 70;
 
 /// A dialog's identifiers as one side sees them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,37 +75,216 @@ pub struct Dialog {
 
 impl Dialog {
     /// The dialog that a UAC sees after a response with a To tag to its INVITE (RFC 3261 12.1.2):
-    /// the route set is Record-Route reversed.
-    pub fn uac(_invite: &Message, _response: &Message, _flow: TransportKey) -> Option<Dialog> {
-        todo!()
+    /// the route set is Record-Route reversed. A response without a Contact (a provisional one
+    /// may lack it) leaves the Request-URI as the remote target. `None` without a To tag, and for
+    /// more routes than any request could pass.
+    pub fn uac(invite: &Message, response: &Message, flow: TransportKey) -> Option<Dialog> {
+        let remote_tag = response.to_tag()?;
+        let mut route_set = routes(response)?;
+        route_set.reverse();
+        let remote_target = target(response).unwrap_or_else(|| invite.request_uri().into());
+        Some(Dialog {
+            id: DialogId {
+                call_id: invite.call_id().into(),
+                local_tag: invite.from_tag().into(),
+                remote_tag: remote_tag.into(),
+            },
+            local: invite.from().without_params().into(),
+            remote: invite.to().without_params().into(),
+            remote_target,
+            route_set,
+            local_seq: invite.cseq().number,
+            remote_seq: None,
+            flow,
+        })
     }
+
     /// The dialog that a UAS makes with `local_tag` for `invite` (RFC 3261 12.1.1): the route set
     /// is Record-Route in order; no Contact gives `None`.
-    pub fn uas(_invite: &Message, _local_tag: &str, _flow: TransportKey) -> Option<Dialog> {
-        todo!()
+    pub fn uas(invite: &Message, local_tag: &str, flow: TransportKey) -> Option<Dialog> {
+        Some(Dialog {
+            id: DialogId {
+                call_id: invite.call_id().into(),
+                local_tag: local_tag.into(),
+                remote_tag: invite.from_tag().into(),
+            },
+            local: invite.to().without_params().into(),
+            remote: invite.from().without_params().into(),
+            remote_target: target(invite)?,
+            route_set: routes(invite)?,
+            local_seq: 0,
+            remote_seq: Some(invite.cseq().number),
+            flow,
+        })
     }
+
     /// Starts a request in this dialog with the next CSeq: request line, Via with `branch`, Route,
     /// Max-Forwards 70, From, To, Call-ID, CSeq. (Strict routers, RFC 3261 12.2.1.1, included.)
     /// Contact and the rest are the caller's.
-    pub fn request(&mut self, _method: &Method, _branch: &str) -> Builder {
-        todo!()
+    pub fn request(&mut self, method: &Method, branch: &str) -> Builder {
+        self.local_seq = self.local_seq.saturating_add(1);
+        self.start(method, self.local_seq, branch)
     }
+
     /// Starts the ACK for the 2xx to the INVITE (or re-INVITE) numbered `seq` (RFC 3261 13.2.2.4).
-    pub fn ack(&self, _seq: u32, _branch: &str) -> Builder {
-        todo!()
+    pub fn ack(&self, seq: u32, branch: &str) -> Builder {
+        self.start(&Method::Ack, seq, branch)
     }
-    /// Checks the order of a request from the peer (RFC 3261 12.2.2): lower CSeq gives 500.
+
+    fn start(&self, method: &Method, seq: u32, branch: &str) -> Builder {
+        let (uri, routes) = self.uri_and_routes();
+        let mut builder = Builder::request(method, &uri).via(&self.flow, branch);
+        for route in routes {
+            builder = builder.raw(b"Route", route.as_bytes());
+        }
+        builder
+            .header(Name::MaxForwards, 70)
+            .raw(b"From", &with_tag(&self.local, &self.id.local_tag))
+            .raw(b"To", &with_tag(&self.remote, &self.id.remote_tag))
+            .raw(b"Call-ID", self.id.call_id.as_bytes())
+            .raw(b"CSeq", format!("{seq} {method}").as_bytes())
+    }
+
+    /// Request-URI and Route values. A first hop that is a strict router (no `lr`) takes the place
+    /// of the Request-URI, and the remote target goes last (RFC 3261 12.2.1.1).
+    fn uri_and_routes(&self) -> (String, Vec<String>) {
+        let mut routes: Vec<String> = self.route_set.iter().map(|r| r.to_string()).collect();
+        match self.first_hop() {
+            Some((uri, sip)) if sip.param("lr").is_none() => {
+                routes.remove(0);
+                routes.push(format!("<{}>", self.remote_target));
+                (request_uri(uri, &sip), routes)
+            }
+            _ => (self.remote_target.to_string(), routes),
+        }
+    }
+
+    /// The first Route's URI.
+    fn first_hop(&self) -> Option<(&str, SipUri<'_>)> {
+        let uri = NameAddr::parse(self.route_set.first()?.as_bytes())?.uri;
+        Some((uri, SipUri::parse(uri)?))
+    }
+
+    /// Checks the order of a request from the peer (RFC 3261 12.2.2): lower CSeq gives 500. ACK
+    /// and CANCEL carry the number of their INVITE and always pass.
     /// A target refresh (INVITE, UPDATE, SUBSCRIBE, REFER, NOTIFY) takes its Contact.
-    pub fn accept(&mut self, _request: &Message) -> Result<(), Reject> {
-        todo!()
+    pub fn accept(&mut self, request: &Message) -> Result<(), Reject> {
+        if matches!(request.method(), Method::Ack | Method::Cancel) {
+            return Ok(());
+        }
+        let seq = request.cseq().number;
+        if self.remote_seq.is_some_and(|highest| seq < highest) {
+            return Err(Reject {
+                status: 500,
+                reason: "CSeq out of order",
+            });
+        }
+        self.remote_seq = Some(seq);
+        self.refresh_from(request);
+        Ok(())
     }
-    /// Takes the Contact of a 2xx to a target refresh that we sent.
-    pub fn refresh(&mut self, _response: &Message) {
-        todo!()
+
+    /// Takes the Contact of a 2xx to a target refresh that we sent; any other response changes
+    /// nothing (RFC 3261 12.2.1.2).
+    pub fn refresh(&mut self, response: &Message) {
+        if (200..300).contains(&response.status()) {
+            self.refresh_from(response);
+        }
     }
+
+    fn refresh_from(&mut self, message: &Message) {
+        let refreshes = matches!(
+            message.method(),
+            Method::Invite | Method::Update | Method::Subscribe | Method::Refer | Method::Notify
+        );
+        if let Some(target) = target(message).filter(|_| refreshes) {
+            self.remote_target = target;
+        }
+    }
+
     /// The socket address of the next hop: the first Route (or the remote target), where it is an
-    /// IP literal; otherwise the flow's.
+    /// IP literal of the flow's address family; otherwise the flow's.
     pub fn next_hop(&self) -> TransportKey {
-        todo!()
+        let hop = match self.first_hop() {
+            Some((_, uri)) => Some(uri),
+            None => SipUri::parse(&self.remote_target),
+        };
+        match hop.and_then(|uri| uri.socket_addr()) {
+            Some(addr) if addr.is_ipv4() == self.flow.local.is_ipv4() => self.flow.to(addr),
+            _ => self.flow,
+        }
     }
+}
+
+/// The Contact's URI, where it can stand in a request line.
+fn target(message: &Message) -> Option<Box<str>> {
+    let uri = message.contact()?.uri;
+    let printable = |b: u8| b > b' ' && !matches!(b, b'<' | b'>' | 0x7f);
+    (!uri.is_empty() && uri.bytes().all(printable)).then(|| uri.into())
+}
+
+/// The Record-Route values in order, each on one line. A display name that is not UTF-8 is
+/// dropped, the rest kept.
+fn routes(message: &Message) -> Option<Vec<Box<str>>> {
+    let values = message.list(Name::RecordRoute);
+    if values.len() > MAX_ROUTES {
+        return None;
+    }
+    values.into_iter().map(route).collect()
+}
+
+fn route(value: &[u8]) -> Option<Box<str>> {
+    let text = match std::str::from_utf8(value) {
+        Ok(text) => text.to_owned(),
+        Err(_) => {
+            let address = NameAddr::parse(value)?;
+            format!(
+                "<{}>{}",
+                address.uri,
+                std::str::from_utf8(address.params).ok()?
+            )
+        }
+    };
+    let unfolded: Vec<&str> = text.split(['\r', '\n']).map(str::trim).collect();
+    Some(
+        unfolded
+            .into_iter()
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
+            .into(),
+    )
+}
+
+fn with_tag(value: &[u8], tag: &str) -> Vec<u8> {
+    let mut out = value.to_vec();
+    if !tag.is_empty() {
+        out.extend_from_slice(b";tag=");
+        out.extend_from_slice(tag.as_bytes());
+    }
+    out
+}
+
+/// A strict router's URI as a Request-URI: without headers and `method`, which may not stand
+/// there (RFC 3261 12.2.1.1).
+fn request_uri(uri: &str, parts: &SipUri<'_>) -> String {
+    let uri = uri
+        .strip_suffix(parts.headers)
+        .unwrap_or(uri)
+        .trim_end_matches('?');
+    let mut out = uri.strip_suffix(parts.params).unwrap_or(uri).to_owned();
+    for param in parts
+        .params
+        .split(';')
+        .filter(|param| !param.is_empty() && !is_method(param))
+    {
+        out.push(';');
+        out.push_str(param);
+    }
+    out
+}
+
+fn is_method(param: &str) -> bool {
+    let name = param.split('=').next().unwrap_or_default();
+    name.trim().eq_ignore_ascii_case("method")
 }

@@ -1,0 +1,151 @@
+//! The INVITE client transaction: RFC 3261 figure 5, with the Accepted state of RFC 6026
+//! figure 6.
+
+use super::derived;
+use super::effects::{Change, Effects, Tell, Values};
+use crate::message::Message;
+use bytes::Bytes;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Calling,
+    Proceeding,
+    Completed,
+    Accepted,
+}
+
+/// How far the user's wish to cancel has come.
+#[derive(Debug)]
+enum Cancel {
+    No,
+    /// To be sent once a provisional response came (RFC 3261 9.1).
+    Wanted(Bytes),
+    Sent,
+}
+
+#[derive(Debug)]
+pub(super) struct ClientInvite {
+    state: State,
+    invite: Message,
+    values: Values,
+    /// The present value of timer A.
+    interval: Duration,
+    ack: Option<Bytes>,
+    cancel: Cancel,
+}
+
+impl ClientInvite {
+    /// Enters Calling.
+    pub fn start(invite: Message, values: Values) -> (ClientInvite, Effects) {
+        let effects = Effects {
+            send: Some(invite.bytes().clone()),
+            retransmit: values.first_retransmit(),
+            phase: Change::Set(values.give_up()),
+            ..Effects::default()
+        };
+        let (state, interval) = (State::Calling, values.t1);
+        (
+            ClientInvite {
+                state,
+                invite,
+                values,
+                interval,
+                ack: None,
+                cancel: Cancel::No,
+            },
+            effects,
+        )
+    }
+
+    /// A response came.
+    pub fn response(&mut self, response: &Message) -> Effects {
+        match (self.state, response.status()) {
+            (State::Calling, ..200) => self.proceed(),
+            (State::Proceeding, ..200) => Effects::tell(Tell::Response),
+            (State::Calling | State::Proceeding, 200..300) => {
+                self.state = State::Accepted;
+                self.cancel = Cancel::No;
+                Effects::tell(Tell::Response).linger(self.values.m())
+            }
+            (State::Calling | State::Proceeding, _) => {
+                self.state = State::Completed;
+                self.cancel = Cancel::No;
+                self.ack = derived::ack(&self.invite, response);
+                let effects = Effects::tell(Tell::Response).linger(self.values.d());
+                Effects {
+                    send: self.ack.clone(),
+                    ..effects
+                }
+            }
+            (State::Accepted, 200..300) => Effects::tell(Tell::Response),
+            // Another branch of a fork accepted after our transaction had its answer.
+            (State::Completed, 200..300) => Effects::tell(Tell::Stray),
+            (State::Completed, 300..) => Effects::send(self.ack.clone()),
+            (State::Completed, ..200) | (State::Accepted, _) => Effects::none(),
+        }
+    }
+
+    fn proceed(&mut self) -> Effects {
+        self.state = State::Proceeding;
+        let mut effects = Effects {
+            tell: Some(Tell::Response),
+            retransmit: Change::Clear,
+            phase: Change::Clear,
+            ..Effects::default()
+        };
+        if let Cancel::Wanted(bytes) = std::mem::replace(&mut self.cancel, Cancel::No) {
+            self.send_cancel(bytes, &mut effects);
+        }
+        effects
+    }
+
+    /// The user wants the INVITE cancelled.
+    pub fn cancel(&mut self, extra: &[(&str, &str)]) -> Effects {
+        let mut effects = Effects::none();
+        if !matches!(self.cancel, Cancel::No) {
+            return effects;
+        }
+        let calling = match self.state {
+            State::Calling => true,
+            State::Proceeding => false,
+            State::Completed | State::Accepted => return effects,
+        };
+        if let Some(bytes) = derived::cancel(&self.invite, extra) {
+            if calling {
+                self.cancel = Cancel::Wanted(bytes);
+            } else {
+                self.send_cancel(bytes, &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// The INVITE now has 64*T1 to end by a final response (RFC 3261 9.1).
+    fn send_cancel(&mut self, bytes: Bytes, effects: &mut Effects) {
+        self.cancel = Cancel::Sent;
+        effects.cancel = Some(bytes);
+        effects.phase = Change::Set(self.values.give_up());
+    }
+
+    /// Timer A.
+    pub fn retransmit(&mut self) -> Effects {
+        if self.state != State::Calling {
+            return Effects::none();
+        }
+        self.interval *= 2;
+        Effects {
+            send: Some(self.invite.bytes().clone()),
+            retransmit: Change::Set(self.interval),
+            ..Effects::default()
+        }
+    }
+
+    /// Timer B or the wait after CANCEL; D; M.
+    pub fn phase_over(&mut self) -> Effects {
+        match self.state {
+            State::Calling | State::Proceeding => Effects::end(Some(Tell::Timeout)),
+            State::Completed | State::Accepted => Effects::end(None),
+        }
+    }
+}
