@@ -1,0 +1,138 @@
+//! Offer/answer arithmetic (RFC 3264): what two descriptions agree on, and an answer that takes
+//! an offer as it is.
+
+use super::edit::Edit;
+use super::{Anchor, Codec, Media, Sdp};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// What belongs to the offerer alone, or asks for a thing that an answerer agrees to only by
+/// doing it: grouping, keys, sources, capabilities, preconditions. (ICE goes with the anchors.)
+const NOT_TO_REPEAT: [&str; 27] = [
+    "acap",
+    "bundle-only",
+    "conf",
+    "connection",
+    "creq",
+    "crypto",
+    "csup",
+    "curr",
+    "des",
+    "fingerprint",
+    "group",
+    "identity",
+    "key-mgmt",
+    "msid",
+    "msid-semantic",
+    "pcap",
+    "pcfg",
+    "rid",
+    "rtcp-mux-only",
+    "setup",
+    "simulcast",
+    "source-filter",
+    "ssrc",
+    "ssrc-group",
+    "tcap",
+    "tls-id",
+    "zrtp-hash",
+];
+
+impl Sdp {
+    /// What is in use after offer and answer, described from `self`'s side: `self` is our last
+    /// description, `peer` the other's; formats are those the answer kept, direction is ours
+    /// narrowed by the peer's, streams refused by either have port 0 (spec: X24a).
+    ///
+    /// Payload numbers and their order stay ours: a fresh offer asks the peer to send what it
+    /// sends us now. The peer may number the same codec differently; rtcp-mux stays only where
+    /// both have it.
+    #[must_use]
+    pub fn in_use(&self, peer: &Sdp) -> Sdp {
+        let mut edit = Edit::new(self);
+        for (index, ours) in self.media.iter().enumerate() {
+            let same =
+                |theirs: &&Media| theirs.port != 0 && theirs.kind.eq_ignore_ascii_case(&ours.kind);
+            let Some(theirs) = peer
+                .media
+                .get(index)
+                .filter(same)
+                .filter(|_| ours.port != 0)
+            else {
+                edit.set_port(index, 0);
+                continue;
+            };
+            edit.keep_formats(index, &common_formats(ours, theirs));
+            let direction = ours.direction.narrowed_by(theirs.direction);
+            if direction != ours.direction {
+                edit.set_direction(index, direction);
+            }
+            if !theirs.mux {
+                let section = self.sections[index].clone();
+                edit.drop_attributes(section, &["rtcp-mux", "rtcp-mux-only"]);
+            }
+        }
+        edit.finish()
+    }
+
+    /// The answer that accepts this offer as it is: same formats and payload numbers, directions
+    /// reversed, at `anchors`, with the o= line of a session of ours (version 1) (spec: X31a).
+    ///
+    /// A stream without an anchor is refused. So the caller gives none to a stream that it cannot
+    /// relay by these means, such as one whose protocol is not RTP/AVP or RTP/AVPF: keys are not
+    /// answered here.
+    #[must_use]
+    pub fn mirrored(&self, anchors: &[Option<Anchor>], session: u64) -> Sdp {
+        let mut edit = Edit::new(self);
+        edit.drop_attributes(0..self.lines.len(), &NOT_TO_REPEAT);
+        edit.drop_type(0..self.lines.len(), b'k');
+        edit.anchor(anchors);
+        edit.reverse_session();
+        for (index, media) in self.media.iter().enumerate() {
+            edit.set_direction(index, media.direction.reversed());
+        }
+        let first = anchors.iter().flatten().next();
+        let address = first.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.rtp.ip());
+        edit.set_origin(Some("-"), session, 1, address);
+        edit.finish()
+    }
+}
+
+/// Those of our formats that the peer lists too.
+fn common_formats(ours: &Media, theirs: &Media) -> Vec<Box<str>> {
+    let common: Vec<Box<str>> = ours
+        .formats
+        .iter()
+        .zip(&ours.codecs)
+        .filter(|(format, codec)| is_common(format, codec.as_ref(), ours, theirs))
+        .map(|(format, _)| format.clone())
+        .collect();
+    let carries = |format: &str| !ours.codec(format).is_some_and(Codec::is_auxiliary);
+    // Sides that share no codec, or only key presses, still talk somehow (or this is not RTP): an
+    // offer without what we said before could only be worse.
+    if common.iter().any(|f| carries(f)) || !ours.formats.iter().any(|f| carries(f)) {
+        common
+    } else {
+        ours.formats.clone()
+    }
+}
+
+/// Whether the peer lists our `format`: under the same number if it uses that number for the
+/// same codec, or else, where it renumbered that codec altogether, by its name.
+fn is_common(format: &str, codec: Option<&Codec>, ours: &Media, theirs: &Media) -> bool {
+    let Some(codec) = codec else {
+        // A format without a codec stands for itself.
+        return theirs
+            .formats
+            .iter()
+            .any(|f| f.eq_ignore_ascii_case(format));
+    };
+    let is_theirs = |number: &str| theirs.codec(number).is_some_and(|c| c.is_same(codec));
+    if is_theirs(format) {
+        return true;
+    }
+    // Two of our numbers may stand for one codec with different parameters (H264): where the
+    // peer chose among them by our numbers, its choice counts.
+    let mut pairs = ours.formats.iter().zip(&ours.codecs);
+    let chosen = pairs
+        .any(|(number, of)| of.as_ref().is_some_and(|of| of.is_same(codec)) && is_theirs(number));
+    !chosen && theirs.codecs.iter().flatten().any(|of| of.is_same(codec))
+}
