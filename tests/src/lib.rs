@@ -1,1 +1,3 @@
-//! Skeleton.
+//! Oracles and tools around the programs: user agents, the simulated world, the load generator.
+
+pub mod ua;

@@ -1,0 +1,130 @@
+//! Offers of the peer inside a dialog, and what is told about media.
+
+use super::leg::{LegId, State, Unacked};
+use super::{Message, Method, Name, Out, ServerId, Time, Timer, TransportKey, Ua};
+use bytes::Bytes;
+
+impl Ua {
+    pub(super) fn tell_if_changed(&mut self, id: LegId, changed: bool) {
+        if changed {
+            let leg = &self.legs[&id];
+            let (call, stream) = (leg.call, leg.session.stream().clone());
+            self.tell(Out::MediaChanged { call, stream });
+        }
+    }
+
+    /// Answers an offer with what the user of the call wants.
+    pub(super) fn answer_offer(&mut self, id: LegId, offer: &Bytes) -> Result<(Bytes, bool), u16> {
+        let call = self.legs[&id].call;
+        let will = self.call_mut(call).will;
+        self.leg(id).session.answer(offer, will)
+    }
+
+    /// A re-INVITE or UPDATE that is in order (RFC 3261 14.2, RFC 3311).
+    pub(super) fn on_offer_in_dialog(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        message: &Message,
+        from: TransportKey,
+        id: LegId,
+    ) {
+        let invite = *message.method() == Method::Invite;
+        let leg = &self.legs[&id];
+        let glare = leg.client.is_some() || leg.session.is_offering();
+        if (glare && (invite || message.sdp().is_some())) || (invite && leg.state != State::Up) {
+            let call = leg.call;
+            self.call_mut(call).counts.out_of_order += 1;
+            return self.refuse_request(now, server, message, from, 491, &[]);
+        }
+        match message.sdp() {
+            Some(offer) => match self.answer_offer(id, &offer) {
+                Ok((answer, changed)) => {
+                    self.accept_offer(now, server, message, from, id, Some(answer));
+                    self.tell_if_changed(id, changed);
+                }
+                Err(status) => self.refuse_request(now, server, message, from, status, &[]),
+            },
+            // A re-INVITE without SDP asks for our offer; its answer comes in the ACK.
+            None if invite => {
+                let call = self.legs[&id].call;
+                let will = self.call_mut(call).will;
+                let offer = self.leg(id).session.offer(will);
+                self.accept_offer(now, server, message, from, id, Some(offer));
+            }
+            None => self.accept_offer(now, server, message, from, id, None),
+        }
+        self.tell_if_target_moved(id, message);
+    }
+
+    fn accept_offer(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        message: &Message,
+        from: TransportKey,
+        id: LegId,
+        sdp: Option<Bytes>,
+    ) {
+        let call = self.legs[&id].call;
+        self.respond(now, server, message, from, 200, None, call, sdp);
+        if *message.method() == Method::Invite {
+            self.await_ack(now, server, message.cseq().number, id);
+        }
+    }
+
+    /// Notes that a 2xx of ours waits for its ACK; after 64*T1 the dialog is ended (RFC 3261
+    /// 13.3.1.4).
+    pub(super) fn await_ack(&mut self, now: Time, server: ServerId, seq: u32, id: LegId) {
+        self.leg(id).unacked.push(Unacked { server, seq });
+        self.timers
+            .set(Timer::Ack(id), now + self.profile.timers.t1 * 64);
+    }
+
+    pub(super) fn on_ack(&mut self, now: Time, message: &Message) {
+        let Some(id) = self.leg_of(message) else {
+            return;
+        };
+        let seq = message.cseq().number;
+        let leg = self.leg(id);
+        let Some(at) = leg.unacked.iter().position(|unacked| unacked.seq == seq) else {
+            return;
+        };
+        let acked = leg.unacked.remove(at);
+        let done = leg.unacked.is_empty();
+        self.layer.acked(acked.server);
+        if done {
+            self.timers.cancel(Timer::Ack(id));
+        }
+        if self.legs[&id].session.is_offering() && self.legs[&id].client.is_none() {
+            let taken = message
+                .sdp()
+                .map(|sdp| self.leg(id).session.take_answer(&sdp));
+            self.leg(id).session.settle();
+            if let Some(Ok((changed, _))) = taken {
+                self.tell_if_changed(id, changed);
+            }
+        }
+        self.reinvite_if_due(now, id);
+    }
+
+    pub(super) fn ack_overdue(&mut self, now: Time, id: LegId) {
+        if self.legs.get(&id).is_some_and(|leg| leg.state == State::Up) {
+            self.leg(id).ended_by = super::By::Timeout;
+            self.bye(now, id, &[]);
+        }
+    }
+
+    /// `Dialog::accept` took the Contact before; the INVITE's own says whether it moved.
+    fn tell_if_target_moved(&mut self, id: LegId, message: &Message) {
+        let leg = self.leg(id);
+        let Some(dialog) = &leg.dialog else { return };
+        if leg.known_target == dialog.remote_target || message.header(Name::Contact).is_none() {
+            return;
+        }
+        let target = dialog.remote_target.clone();
+        leg.known_target = target.clone();
+        let call = leg.call;
+        self.tell(Out::TargetMoved { call, target });
+    }
+}

@@ -1,0 +1,63 @@
+//! How a user agent behaves: as a well-made phone by default, as a poor peer where asked.
+
+use holdline_wire::transaction::Timers;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// What it does with an INVITE that carries Replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplacesPolicy {
+    /// RFC 3891, in full.
+    Accept,
+    /// Does not know it: 420 where it is required, else an ordinary new call.
+    Unsupported,
+    /// Refuses it: 403, 405, 501 ...
+    Refuse(u16),
+    /// Never answers it.
+    Silent,
+}
+
+/// The behaviour of one user agent.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Its SIP address (UDP), which its Contact names.
+    pub address: SocketAddr,
+    /// How long an incoming call rings before 200.
+    pub ring: Duration,
+    /// Whether it answers 100 at once.
+    pub trying: bool,
+    /// Whether it rings with 183 and SDP instead of 180.
+    pub early_media: bool,
+    /// Refuses new calls (not Replaces) with this status.
+    pub refuse_calls: Option<u16>,
+    /// What it does with Replaces.
+    pub replaces: ReplacesPolicy,
+    /// Payload numbers that it offers; 101 stands for telephone-event.
+    pub formats: Vec<u8>,
+    /// The SIP timers.
+    pub timers: Timers,
+}
+
+impl Profile {
+    /// A user agent at `address` that answers at once and knows Replaces.
+    pub fn new(address: SocketAddr) -> Profile {
+        Profile {
+            address,
+            ring: Duration::ZERO,
+            trying: true,
+            early_media: false,
+            refuse_calls: None,
+            replaces: ReplacesPolicy::Accept,
+            formats: vec![8, 0, 101],
+            timers: Timers::default(),
+        }
+    }
+}
+
+/// `count` RTP addresses at `ip`: `first`, `first + 2` ... for [`super::In::Ports`].
+pub fn ports(ip: IpAddr, first: u16, count: u16) -> Vec<SocketAddr> {
+    (0..count)
+        .map_while(|n| first.checked_add(n.checked_mul(2)?))
+        .map(|port| SocketAddr::new(ip, port))
+        .collect()
+}
