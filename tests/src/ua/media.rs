@@ -1,7 +1,7 @@
 //! Offers of the peer inside a dialog, and what is told about media.
 
-use super::leg::{LegId, State, Unacked};
-use super::{Message, Method, Name, Out, ServerId, Time, Timer, TransportKey, Ua};
+use super::leg::{Leg, LegId, State, Unacked};
+use super::{By, Message, Method, Name, Out, ServerId, Time, TransportKey, Ua};
 use bytes::Bytes;
 
 impl Ua {
@@ -69,16 +69,13 @@ impl Ua {
         let call = self.legs[&id].call;
         self.respond(now, server, message, from, 200, None, call, sdp);
         if *message.method() == Method::Invite {
-            self.await_ack(now, server, message.cseq().number, id);
+            self.await_ack(server, message.cseq().number, id);
         }
     }
 
-    /// Notes that a 2xx of ours waits for its ACK; after 64*T1 the dialog is ended (RFC 3261
-    /// 13.3.1.4).
-    pub(super) fn await_ack(&mut self, now: Time, server: ServerId, seq: u32, id: LegId) {
+    /// Notes that a 2xx of ours waits for its ACK.
+    pub(super) fn await_ack(&mut self, server: ServerId, seq: u32, id: LegId) {
         self.leg(id).unacked.push(Unacked { server, seq });
-        self.timers
-            .set(Timer::Ack(id), now + self.profile.timers.t1 * 64);
     }
 
     pub(super) fn on_ack(&mut self, now: Time, message: &Message) {
@@ -91,11 +88,7 @@ impl Ua {
             return;
         };
         let acked = leg.unacked.remove(at);
-        let done = leg.unacked.is_empty();
         self.layer.acked(acked.server);
-        if done {
-            self.timers.cancel(Timer::Ack(id));
-        }
         if self.legs[&id].session.is_offering() && self.legs[&id].client.is_none() {
             let taken = message
                 .sdp()
@@ -108,9 +101,16 @@ impl Ua {
         self.reinvite_if_due(now, id);
     }
 
-    pub(super) fn ack_overdue(&mut self, now: Time, id: LegId) {
-        if self.legs.get(&id).is_some_and(|leg| leg.state == State::Up) {
-            self.leg(id).ended_by = super::By::Timeout;
+    /// A 2xx of ours was never acknowledged: its dialog is ended (RFC 3261 13.3.1.4).
+    pub(super) fn on_no_ack(&mut self, now: Time, server: ServerId) {
+        let waits = |leg: &Leg| leg.unacked.iter().any(|unacked| unacked.server == server);
+        let found = self
+            .legs
+            .iter()
+            .find(|(_, leg)| waits(leg))
+            .map(|(id, _)| *id);
+        if let Some(id) = found {
+            self.leg(id).ended_by = By::Timeout;
             self.bye(now, id, &[]);
         }
     }

@@ -62,8 +62,6 @@ struct Owner {
 enum Timer {
     /// Answer the ringing leg.
     Ring(LegId),
-    /// The ACK for a 2xx of this leg is overdue.
-    Ack(LegId),
     /// Try the re-INVITE again (RFC 3261 14.1).
     Retry(LegId),
 }
@@ -260,6 +258,7 @@ impl Ua {
                 self.on_response(now, client, owner, &message, from);
             }
             Event::Timeout { client, owner, .. } => self.on_timeout(now, client, owner),
+            Event::NoAck { server } => self.on_no_ack(now, server),
             Event::Stray { message, .. } => self.on_stray(now, &message),
         }
     }
@@ -275,7 +274,6 @@ impl Ua {
     fn on_timer(&mut self, now: Time, timer: Timer) {
         match timer {
             Timer::Ring(leg) => self.answer(now, leg),
-            Timer::Ack(leg) => self.ack_overdue(now, leg),
             Timer::Retry(leg) => self.reinvite_if_due(now, leg),
         }
     }
@@ -302,7 +300,7 @@ impl Ua {
         let Some(leg) = self.legs.remove(&id) else {
             return;
         };
-        for timer in [Timer::Ring(id), Timer::Ack(id), Timer::Retry(id)] {
+        for timer in [Timer::Ring(id), Timer::Retry(id)] {
             self.timers.cancel(timer);
         }
         for unacked in &leg.unacked {

@@ -262,7 +262,7 @@ impl Ua {
         leg.server = None;
         leg.state = State::Up;
         let stream = leg.session.stream().clone();
-        self.await_ack(now, server, invite.cseq().number, id);
+        self.await_ack(server, invite.cseq().number, id);
         if !replaced || self.profile.replaces == ReplacesPolicy::Unsupported {
             self.tell(Out::Answered { call, stream });
         }
