@@ -12,7 +12,10 @@ pub struct Deadlines<K> {
 
 impl<K: Ord + Copy> Default for Deadlines<K> {
     fn default() -> Self {
-        Deadlines { by_time: BTreeSet::new(), by_key: BTreeMap::new() }
+        Deadlines {
+            by_time: BTreeSet::new(),
+            by_key: BTreeMap::new(),
+        }
     }
 }
 

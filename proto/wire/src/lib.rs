@@ -16,6 +16,7 @@ pub mod machine;
 pub mod message;
 pub mod method;
 pub mod record;
+pub mod route;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
@@ -28,5 +29,6 @@ pub mod uri;
 
 pub use message::Message;
 pub use method::Method;
+pub use route::response_destination;
 pub use time::Time;
 pub use transport::{Protocol, TransportKey};

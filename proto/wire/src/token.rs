@@ -44,7 +44,9 @@ impl Tokens {
         let raw = &mut raw[..bytes];
         self.0.fill_bytes(raw);
         let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or('0');
-        raw.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+        raw.iter()
+            .flat_map(|b| [digit(b >> 4), digit(b & 15)])
+            .collect()
     }
 }
 

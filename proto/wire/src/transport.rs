@@ -46,7 +46,12 @@ pub struct TransportKey {
 impl TransportKey {
     /// The flow from our listening UDP socket at `local` to `remote`.
     pub fn udp(local: SocketAddr, remote: SocketAddr) -> TransportKey {
-        TransportKey { protocol: Protocol::Udp, local, remote, connection: 0 }
+        TransportKey {
+            protocol: Protocol::Udp,
+            local,
+            remote,
+            connection: 0,
+        }
     }
 
     /// The same flow to another peer.
