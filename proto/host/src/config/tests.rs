@@ -1,0 +1,229 @@
+use super::*;
+use ipnet::IpNet;
+use serde::Deserialize;
+use std::time::Duration;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Example {
+    sip: Sip,
+    #[serde(default, deserialize_with = "optional_duration")]
+    hold_time: Option<Duration>,
+    #[serde(default)]
+    peers: Vec<Peer>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sip {
+    listen: Vec<ListenAddr>,
+    #[serde(default = "second", deserialize_with = "duration")]
+    probe_interval: Duration,
+}
+
+fn second() -> Duration {
+    Duration::from_secs(1)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Peer {
+    target: SipTarget,
+    networks: Vec<IpNet>,
+    ports: PortRange,
+}
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "HOST" => Some("127.0.0.1".into()),
+        "ODD" => Some("${HOST}".into()),
+        _ => None,
+    }
+}
+
+fn read(text: &str) -> Result<Example, ConfigError> {
+    parse(Path::new("node.toml"), text, &environment)
+}
+
+fn error(text: &str) -> String {
+    read(text).unwrap_err().to_string()
+}
+
+const GOOD: &str = r#"
+hold_time = "2s"
+
+[sip]
+listen = ["udp:${HOST}:5060", "udp:[::1]:0"]
+probe_interval = "250ms"
+
+[[peers]]
+target = "sip:${HOST}:5091"
+networks = ["10.0.0.0/8", "::1/128"]
+ports = "20001-29998"
+"#;
+
+#[test]
+fn a_good_file_is_read_with_its_variables() {
+    let config = read(GOOD).unwrap();
+    assert_eq!(config.sip.listen[0].to_string(), "udp:127.0.0.1:5060");
+    assert_eq!(config.sip.listen[1].to_string(), "udp:[::1]:0");
+    assert_eq!(config.sip.probe_interval, Duration::from_millis(250));
+    assert_eq!(config.hold_time, Some(Duration::from_secs(2)));
+    let peer = &config.peers[0];
+    assert_eq!(peer.target.to_string(), "sip:127.0.0.1:5091");
+    assert_eq!(peer.networks.len(), 2);
+    assert_eq!(peer.ports.ports(), 20002..=29997);
+    assert_eq!(peer.ports.pairs(), 4998);
+}
+
+#[test]
+fn an_error_names_file_line_and_key() {
+    let unknown = error(&GOOD.replace("probe_interval", "probe_intervall"));
+    assert!(
+        unknown.starts_with("node.toml:6: sip.probe_intervall: unknown field"),
+        "{unknown}"
+    );
+    assert!(
+        unknown.contains("expected `listen` or `probe_interval`"),
+        "{unknown}"
+    );
+
+    let typed = error(&GOOD.replace("\"250ms\"", "250"));
+    assert!(
+        typed.starts_with("node.toml:6: sip.probe_interval: invalid type"),
+        "{typed}"
+    );
+
+    let duration = error(&GOOD.replace("250ms", "250"));
+    let expected =
+        "node.toml:6: sip.probe_interval: expected a duration like 250ms or 30s, got \"250\"";
+    assert_eq!(duration, expected);
+
+    let in_array = error(&GOOD.replace("udp:[::1]:0", "tcp:[::1]:0"));
+    assert!(
+        in_array.starts_with("node.toml:5: sip.listen: expected udp:IP:PORT"),
+        "{in_array}"
+    );
+
+    let in_table = error(&GOOD.replace("29998", "20003"));
+    assert!(
+        in_table.starts_with("node.toml:11: peers[0].ports: expected two pairs"),
+        "{in_table}"
+    );
+
+    let missing = error(&GOOD.replace("target = \"sip:${HOST}:5091\"\n", ""));
+    assert!(
+        missing.starts_with("node.toml:8: peers[0]: missing field `target`"),
+        "{missing}"
+    );
+
+    let syntax = error("a = 1\nb = = 2\n");
+    assert!(syntax.starts_with("node.toml:2: "), "{syntax}");
+    assert_eq!(syntax.lines().count(), 1);
+}
+
+#[test]
+fn a_missing_variable_is_named_with_its_key() {
+    let missing = error(&GOOD.replace("sip:${HOST}", "sip:${HOTS}"));
+    let expected = "node.toml:9: peers[0].target: the environment variable HOTS is not set";
+    assert_eq!(missing, expected);
+    let open = error(&GOOD.replace("udp:${HOST}:5060", "udp:${HOST"));
+    assert!(
+        open.starts_with("node.toml:5: sip.listen[0]: expected }"),
+        "{open}"
+    );
+}
+
+#[test]
+fn expansion_happens_once_and_can_be_escaped() {
+    assert_eq!(
+        expand("a${HOST}b$${HOST}c$", &environment).unwrap(),
+        "a127.0.0.1b${HOST}c$"
+    );
+    assert_eq!(expand("${ODD}", &environment).unwrap(), "${HOST}");
+}
+
+#[test]
+fn a_file_that_is_absent_or_too_long_is_an_error() {
+    let absent = load::<Example>(Path::new("/nonexistent/node.toml")).unwrap_err();
+    assert!(
+        absent
+            .to_string()
+            .starts_with("/nonexistent/node.toml: No such file"),
+        "{absent}"
+    );
+    let long = std::env::temp_dir().join(format!("holdline-config-{}.toml", std::process::id()));
+    std::fs::write(&long, vec![b'#'; MAX_FILE as usize + 1]).unwrap();
+    let error = load::<Example>(&long).unwrap_err();
+    std::fs::remove_file(&long).unwrap();
+    assert!(error.message.starts_with("expected at most"), "{error}");
+}
+
+#[test]
+fn addresses_and_ranges_that_cannot_work_are_refused() {
+    for bad in [
+        "udp:0.0.0.0:5060",
+        "udp:[::]:5060",
+        "127.0.0.1:5060",
+        "udp:host:5060",
+        "udp:1.2.3.4",
+    ] {
+        assert!(bad.parse::<ListenAddr>().is_err(), "{bad}");
+    }
+    for bad in [
+        "sip:1.2.3.4:0",
+        "sip:example.org",
+        "1.2.3.4",
+        "sips:1.2.3.4",
+        "sip:1.2.3.4;x=1",
+    ] {
+        assert!(bad.parse::<SipTarget>().is_err(), "{bad}");
+    }
+    for good in [
+        "sip:1.2.3.4",
+        "sip:1.2.3.4;transport=udp",
+        "sip:1.2.3.4:5060",
+    ] {
+        assert_eq!(
+            good.parse::<SipTarget>().unwrap().to_string(),
+            "sip:1.2.3.4:5060"
+        );
+    }
+    assert_eq!(
+        "sip:[::1]".parse::<SipTarget>().unwrap().to_string(),
+        "sip:[::1]:5060"
+    );
+    for bad in [
+        "20000",
+        "20000-20002",
+        "20001-20004",
+        "29999-20000",
+        "a-b",
+        "80-90",
+        "1-70000",
+    ] {
+        assert!(bad.parse::<PortRange>().is_err(), "{bad}");
+    }
+    assert_eq!("20001-20005".parse::<PortRange>().unwrap().pairs(), 2);
+    assert_eq!(
+        "65532-65535".parse::<PortRange>().unwrap().ports(),
+        65532..=65535
+    );
+    for bad in [
+        "",
+        "5",
+        "ms",
+        "1.5s",
+        "-1s",
+        "1 s",
+        "99999999999999999999s",
+        "1d",
+    ] {
+        assert_eq!(parse_duration_of(bad), None, "{bad}");
+    }
+}
+
+fn parse_duration_of(text: &str) -> Option<Duration> {
+    let value = serde_json::Value::String(text.to_owned());
+    duration(value).ok()
+}

@@ -1,0 +1,182 @@
+//! Types of options that several programs have. Networks are `ipnet::IpNet` as they are.
+
+use serde::{Deserialize, Deserializer, de};
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Where to listen for SIP: `udp:127.0.0.1:5060`, `udp:[::1]:5060`. The address is one that peers
+/// reach, since it is what Via and Contact say: `0.0.0.0` is refused. Port 0 lets the kernel choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ListenAddr {
+    /// The address; the protocol is UDP.
+    pub socket: SocketAddr,
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "udp:{}", self.socket)
+    }
+}
+
+impl FromStr for ListenAddr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ListenAddr, String> {
+        let socket: Option<SocketAddr> = text.strip_prefix("udp:").and_then(|s| s.parse().ok());
+        match socket {
+            Some(socket) if socket.ip().is_unspecified() => Err(format!(
+                "expected the address that peers reach, got {text:?}, which names every interface"
+            )),
+            Some(socket) => Ok(ListenAddr { socket }),
+            None => Err(format!(
+                "expected udp:IP:PORT or udp:[IPV6]:PORT, got {text:?}"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for ListenAddr {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<ListenAddr, String> {
+        text.parse()
+    }
+}
+
+/// Ports for RTP and RTCP: `20000-29999`, both ends included. Pairs start at even ports, so an odd
+/// first port is rounded up and an even last port down; at least two pairs must be left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// The ports of whole pairs: the first even, the last odd.
+    pub fn ports(self) -> RangeInclusive<u16> {
+        self.first..=self.last
+    }
+
+    /// How many pairs of RTP and RTCP ports.
+    pub fn pairs(self) -> usize {
+        usize::from(self.last - self.first).div_ceil(2)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PortRange, String> {
+        let ends = text.split_once('-').and_then(|(first, last)| {
+            Some((
+                first.trim().parse::<u16>().ok()?,
+                last.trim().parse::<u16>().ok()?,
+            ))
+        });
+        let (first, last) =
+            ends.ok_or_else(|| format!("expected FIRST-LAST, two ports, got {text:?}"))?;
+        let even = u32::from(first) + u32::from(first % 2);
+        let odd = i64::from(last) - i64::from(last % 2 == 0);
+        if first < 1024 || odd - i64::from(even) < 3 {
+            return Err(format!(
+                "expected two pairs of ports above 1023 or more, got {text:?}"
+            ));
+        }
+        Ok(PortRange {
+            first: first + first % 2,
+            last: last - u16::from(last % 2 == 0),
+        })
+    }
+}
+
+impl TryFrom<String> for PortRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<PortRange, String> {
+        text.parse()
+    }
+}
+
+/// A SIP peer by address: `sip:127.0.0.1:5091`, `sip:[::1]`. The port defaults to 5060 (RFC 3261
+/// section 19.1.2); the transport is UDP, which `;transport=udp` may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SipTarget {
+    /// The address.
+    pub socket: SocketAddr,
+}
+
+impl fmt::Display for SipTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sip:{}", self.socket)
+    }
+}
+
+impl FromStr for SipTarget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SipTarget, String> {
+        let host = text
+            .strip_prefix("sip:")
+            .map(|h| h.strip_suffix(";transport=udp").unwrap_or(h));
+        let address = host.and_then(|h| {
+            let bare = h
+                .strip_prefix('[')
+                .and_then(|h| h.strip_suffix(']'))
+                .unwrap_or(h);
+            let with_default = || Some(SocketAddr::new(bare.parse().ok()?, 5060));
+            h.parse().ok().or_else(with_default)
+        });
+        match address {
+            Some(socket) if socket.port() != 0 => Ok(SipTarget { socket }),
+            _ => Err(format!(
+                "expected sip:IP:PORT or sip:[IPV6]:PORT, got {text:?}"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for SipTarget {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<SipTarget, String> {
+        text.parse()
+    }
+}
+
+/// `#[serde(deserialize_with = "duration")]`: `250ms`, `2s`, `30s`, `5m`, `24h`; a whole number
+/// and its unit.
+pub fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(input)?;
+    parse_duration(&text).ok_or_else(|| {
+        de::Error::custom(format!(
+            "expected a duration like 250ms or 30s, got {text:?}"
+        ))
+    })
+}
+
+/// [`duration`] for an option that may be left out; it also wants `#[serde(default)]`.
+pub fn optional_duration<'de, D: Deserializer<'de>>(
+    input: D,
+) -> Result<Option<Duration>, D::Error> {
+    duration(input).map(Some)
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
