@@ -7,6 +7,9 @@ use crate::method::Method;
 use crate::transport::TransportKey;
 use crate::uri::SipUri;
 
+#[cfg(test)]
+mod tests;
+
 /// The longest route set taken: a request with Max-Forwards 70 passes no more proxies.
 const MAX_ROUTES: usize = 70;
 

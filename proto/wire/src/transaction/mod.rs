@@ -13,6 +13,8 @@ mod key;
 mod layer;
 mod server_invite;
 mod server_other;
+#[cfg(test)]
+mod tests;
 
 pub use layer::Layer;
 

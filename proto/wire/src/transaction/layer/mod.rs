@@ -1,0 +1,227 @@
+//! The tables of all transactions, their timers, and the carrying out of effects.
+
+mod client;
+mod server;
+
+use self::client::{Client, ClientMachine};
+use self::server::{Server, ServerMachine};
+use super::effects::Change;
+use super::key::Key;
+use super::{ClientId, Limits, Output, ServerId, Timers};
+use crate::deadline::Deadlines;
+use crate::message::Message;
+use crate::method::Method;
+use crate::time::Time;
+use crate::transport::TransportKey;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The two timers of a transaction. At equal times the retransmission goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Retransmit,
+    Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum TimerKey {
+    Client(ClientId, Timer),
+    Server(ServerId, Timer),
+}
+
+/// A message from the network that effects may be about.
+type Received = Option<(Message, TransportKey)>;
+
+/// All transactions of one core.
+#[derive(Debug)]
+pub struct Layer<O> {
+    timers: Timers,
+    limits: Limits,
+    next_id: u64,
+    clients: BTreeMap<ClientId, Client<O>>,
+    client_keys: BTreeMap<Key, ClientId>,
+    /// Client transactions without any response, by whom they wait for.
+    unheard: BTreeSet<(TransportKey, ClientId)>,
+    servers: BTreeMap<ServerId, Server>,
+    server_keys: BTreeMap<Key, ServerId>,
+    /// Bytes of the requests that `servers` keeps.
+    server_bytes: usize,
+    refused: u64,
+    deadlines: Deadlines<TimerKey>,
+    outputs: VecDeque<Output<O>>,
+}
+
+impl<O: Copy> Layer<O> {
+    /// An empty layer; `timers` are the defaults for every transaction.
+    pub fn new(timers: Timers) -> Layer<O> {
+        Layer::with_limits(timers, Limits::default())
+    }
+
+    /// An empty layer that keeps no more than `limits` for requests from the network.
+    pub fn with_limits(timers: Timers, limits: Limits) -> Layer<O> {
+        Layer {
+            timers,
+            limits,
+            next_id: 0,
+            clients: BTreeMap::new(),
+            client_keys: BTreeMap::new(),
+            unheard: BTreeSet::new(),
+            servers: BTreeMap::new(),
+            server_keys: BTreeMap::new(),
+            server_bytes: 0,
+            refused: 0,
+            deadlines: Deadlines::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes a parsed message from the network. Retransmissions are absorbed (and answered
+    /// again). Matching follows RFC 3261 17.1.3 and 17.2.3, the sent-by included; requests from
+    /// RFC 2543 peers (no cookie) match by their headers. New requests over the limits are
+    /// dropped and counted: their sender repeats them.
+    pub fn receive(&mut self, now: Time, from: TransportKey, message: Message) {
+        if !message.is_request() {
+            self.receive_response(now, from, message);
+        } else if *message.method() == Method::Ack {
+            self.receive_ack(now, from, message);
+        } else {
+            self.receive_request(now, from, message);
+        }
+    }
+
+    /// Sends a request other than ACK in a new client transaction. `bytes` is the whole request
+    /// with its Via; `timers` overrides the defaults (spec: X24). Bytes that are no request end
+    /// at once with `Timeout { transport: true }`.
+    pub fn request(
+        &mut self,
+        now: Time,
+        to: TransportKey,
+        bytes: Bytes,
+        owner: O,
+        timers: Option<Timers>,
+    ) -> ClientId {
+        let timers = timers.unwrap_or(self.timers);
+        self.start_client(now, to, bytes, Some(owner), timers)
+    }
+
+    /// Sends CANCEL for an INVITE that has had a provisional response (RFC 3261 9.1); before
+    /// that it waits for one. No-op once a final response came. `extra` are further headers
+    /// (Reason). Without a final answer to the INVITE 64*T1 after the CANCEL it ends with
+    /// `Timeout`.
+    pub fn cancel(&mut self, now: Time, client: ClientId, extra: &[(&str, &str)]) {
+        let Some(entry) = self.clients.get_mut(&client) else {
+            return;
+        };
+        if let ClientMachine::Invite(machine) = &mut entry.machine {
+            let effects = machine.cancel(extra);
+            self.apply_client(now, client, effects, None);
+        }
+    }
+
+    /// Forgets a client transaction, and the CANCEL for it, without a word: its node is dead.
+    pub fn abandon(&mut self, client: ClientId) {
+        let cancel = self.remove_client(client).and_then(|entry| entry.cancel);
+        cancel.map(|cancel| self.remove_client(cancel));
+    }
+
+    /// Answers a request: provisional or final. After a final answer the transaction lives on by
+    /// itself. A second final answer is ignored. For a 2xx to an INVITE the **layer** repeats it
+    /// (T1 doubling up to T2, 64*T1 long) until `acked` is called (RFC 3261 13.3.1.4).
+    pub fn respond(&mut self, now: Time, server: ServerId, status: u16, bytes: Bytes) {
+        let Some(entry) = self.servers.get_mut(&server) else {
+            return;
+        };
+        let effects = match &mut entry.machine {
+            ServerMachine::Invite(machine) => machine.respond(status, bytes),
+            ServerMachine::Other(machine) => machine.respond(status, bytes),
+        };
+        self.apply_server(now, server, effects, None);
+    }
+
+    /// The ACK for the 2xx of this INVITE came.
+    pub fn acked(&mut self, server: ServerId) {
+        let Some(entry) = self.servers.get_mut(&server) else {
+            return;
+        };
+        if let ServerMachine::Invite(machine) = &mut entry.machine {
+            let effects = machine.acked();
+            // No timer is set by it, so the time does not matter.
+            self.apply_server(Time::ZERO, server, effects, None);
+        }
+    }
+
+    /// The request of a server transaction that is still there.
+    pub fn request_of(&self, server: ServerId) -> Option<(&Message, TransportKey)> {
+        self.servers
+            .get(&server)
+            .map(|entry| (&entry.request, entry.from))
+    }
+
+    /// The transport to this peer failed (a refused datagram): client transactions towards it
+    /// that still wait for a first response end with `Timeout { transport: true }`.
+    pub fn transport_failed(&mut self, _now: Time, key: TransportKey) {
+        let span = (key, ClientId(0))..=(key, ClientId(u64::MAX));
+        let failed: Vec<ClientId> = self.unheard.range(span).map(|(_, id)| *id).collect();
+        for client in failed {
+            self.fail_client(client);
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_deadline(&mut self, now: Time) {
+        while let Some(key) = self.deadlines.pop(now) {
+            match key {
+                TimerKey::Client(id, timer) => self.client_timer(now, id, timer),
+                TimerKey::Server(id, timer) => self.server_timer(now, id, timer),
+            }
+        }
+    }
+
+    /// When something is due next.
+    pub fn poll_deadline(&self) -> Option<Time> {
+        self.deadlines.next()
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output<O>> {
+        self.outputs.pop_front()
+    }
+
+    /// Live client and server transactions, for metrics and leak checks.
+    pub fn len(&self) -> (usize, usize) {
+        (self.clients.len(), self.servers.len())
+    }
+
+    /// Whether no transaction is live.
+    pub fn is_empty(&self) -> bool {
+        self.len() == (0, 0)
+    }
+
+    /// How many requests were dropped because of the limits.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn set_timer(&mut self, now: Time, key: TimerKey, change: Change) {
+        match change {
+            Change::Keep => {}
+            Change::Set(after) => self.deadlines.set(key, now + after),
+            Change::Clear => self.deadlines.cancel(key),
+        }
+    }
+}
+
+#[cfg(test)]
+impl<O> Layer<O> {
+    /// No index remembers anything of a transaction that is over.
+    pub(in crate::transaction) fn assert_no_trace(&self) {
+        assert!(self.client_keys.is_empty() && self.server_keys.is_empty());
+        assert!(self.unheard.is_empty() && self.deadlines.is_empty());
+        assert_eq!(self.server_bytes, 0);
+    }
+}
