@@ -33,7 +33,7 @@ use holdline_wire::token::Tokens;
 use holdline_wire::transaction::{self, ClientId, Event, Layer, ServerId};
 use holdline_wire::{Message, Time, TransportKey, uri};
 use leg::{Call, Leg, LegId, SentAck, State};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -74,7 +74,8 @@ pub struct Ua {
     legs: BTreeMap<LegId, Leg>,
     by_dialog: BTreeMap<DialogId, LegId>,
     calls: BTreeMap<CallNumber, Call>,
-    ended: VecDeque<(Time, DialogId)>,
+    ended: BTreeSet<DialogId>,
+    ended_at: VecDeque<(Time, DialogId)>,
     ports: VecDeque<SocketAddr>,
     others: BTreeMap<ClientId, Method>,
     timers: Deadlines<Timer>,
@@ -94,7 +95,8 @@ impl Ua {
             legs: BTreeMap::new(),
             by_dialog: BTreeMap::new(),
             calls: BTreeMap::new(),
-            ended: VecDeque::new(),
+            ended: BTreeSet::new(),
+            ended_at: VecDeque::new(),
             ports: VecDeque::new(),
             others: BTreeMap::new(),
             timers: Deadlines::default(),
@@ -319,19 +321,17 @@ impl Ua {
 
     fn remember_ended(&mut self, now: Time, id: DialogId) {
         self.forget_ended(now);
-        if !self.ended.iter().any(|(_, other)| *other == id) {
-            self.ended.push_back((now, id));
+        if self.ended.insert(id.clone()) {
+            self.ended_at.push_back((now, id));
         }
     }
 
     fn forget_ended(&mut self, now: Time) {
-        while self.ended.len() >= MAX_ENDED
-            || self
-                .ended
-                .front()
-                .is_some_and(|(at, _)| now.since(*at) > REMEMBER_ENDED)
-        {
-            self.ended.pop_front();
+        let over = |(at, _): &(Time, DialogId)| now.since(*at) > REMEMBER_ENDED;
+        while self.ended_at.len() >= MAX_ENDED || self.ended_at.front().is_some_and(over) {
+            if let Some((_, id)) = self.ended_at.pop_front() {
+                self.ended.remove(&id);
+            }
         }
     }
 

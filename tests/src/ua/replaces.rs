@@ -52,7 +52,7 @@ impl Ua {
             // An early dialog can be replaced only where this side placed the call; and we have
             // no use for that.
             Some(_) => Err(481),
-            None if self.ended.iter().any(|(_, ended)| *ended == id) => Err(603),
+            None if self.ended.contains(&id) => Err(603),
             None => Err(481),
         }
     }

@@ -73,8 +73,8 @@ impl Session {
         let index = sdp.media().iter().position(is_audio).ok_or(488u16)?;
         let media = &sdp.media()[index];
         let events = event_formats(offer);
-        let known = |f: &&Box<str>| matches!(&***f, "8" | "0") || events.contains(f);
-        let formats: Vec<Box<str>> = media.formats.iter().filter(known).cloned().collect();
+        let known = |f: &str| matches!(f, "8" | "0") || events.iter().any(|e| **e == *f);
+        let formats: Vec<Box<str>> = media.formats.iter().filter(|f| known(f)).cloned().collect();
         if !formats.iter().any(|f| matches!(&**f, "8" | "0")) {
             return Err(488);
         }
