@@ -1,6 +1,21 @@
 //! The relay of RTP and RTCP between the two sides of a stream: a pure port table and the epoll
-//! threads that move packets. The only package with `unsafe`. It judges nothing: it reports.
+//! thread that moves packets. The only package with `unsafe`. It judges nothing: it reports.
 
 pub mod command;
+pub mod table;
 
-pub use command::{Command, GroupId, GroupTick, Peer, Report, Side, SideSpec, Stats, StreamId, Tick};
+mod outbox;
+mod port;
+mod ports;
+mod relay;
+mod stream;
+mod sys;
+mod tally;
+mod worker;
+
+pub use command::{
+    Command, GroupId, GroupTick, Peer, Report, Side, SideSpec, Stats, StreamId, Tick,
+};
+pub use outbox::ReportSink;
+pub use relay::{Relay, RelayConfig, RelayCounters, RelayHandle, SendError};
+pub use table::{Applied, Channel, Reason, Table, Verdict};

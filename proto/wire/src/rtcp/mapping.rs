@@ -77,7 +77,7 @@ impl Mapping {
     /// Sender SSRCs become the pinned one, sender reports follow their RTP's timestamps with
     /// cumulative counts, report blocks count on from those of earlier far sides. A BYE never
     /// passes: the source may be left for another at any time, and SIP ends the call.
-    pub fn from_far(
+    pub fn rewrite_from_far(
         &mut self,
         media: &mut Continuity,
         datagram: &mut [u8],
@@ -98,7 +98,11 @@ impl Mapping {
     ///
     /// What it says about the pinned SSRC becomes what the current source can understand; what
     /// is about a source that was left is removed.
-    pub fn from_near(&mut self, media: &Continuity, datagram: &mut [u8]) -> Result<usize, Dropped> {
+    pub fn rewrite_from_near(
+        &mut self,
+        media: &Continuity,
+        datagram: &mut [u8],
+    ) -> Result<usize, Dropped> {
         check(datagram)?;
         if self.switches != media.switches() {
             self.switches = media.switches();

@@ -93,16 +93,16 @@ impl Call {
         }
     }
 
-    fn from_far(&mut self, parts: &[Vec<u8>]) -> Result<Vec<u8>, Dropped> {
+    fn rewrite_from_far(&mut self, parts: &[Vec<u8>]) -> Result<Vec<u8>, Dropped> {
         let mut bytes = parts.concat();
-        let len = self.mapping.from_far(&mut self.media, &mut bytes)?;
+        let len = self.mapping.rewrite_from_far(&mut self.media, &mut bytes)?;
         assert_eq!(check(&bytes[..len]), Ok(()));
         Ok(bytes[..len].to_vec())
     }
 
-    fn from_near(&mut self, parts: &[Vec<u8>]) -> Result<Vec<u8>, Dropped> {
+    fn rewrite_from_near(&mut self, parts: &[Vec<u8>]) -> Result<Vec<u8>, Dropped> {
         let mut bytes = parts.concat();
-        let len = self.mapping.from_near(&self.media, &mut bytes)?;
+        let len = self.mapping.rewrite_from_near(&self.media, &mut bytes)?;
         assert_eq!(check(&bytes[..len]), Ok(()));
         Ok(bytes[..len].to_vec())
     }
@@ -128,11 +128,11 @@ fn the_first_source_passes_unchanged() {
     call.far_talks(1, 65_000, 1000);
     call.near_talks(10, 50);
     let report = [sr(1, 99, 5, 1000, 160_000), sdes(1)];
-    assert_eq!(call.from_far(&report).unwrap(), report.concat());
+    assert_eq!(call.rewrite_from_far(&report).unwrap(), report.concat());
     let report = [rr(1, &[block(NEAR, 2, 59, 7)]), sdes(1)];
-    assert_eq!(call.from_far(&report).unwrap(), report.concat());
+    assert_eq!(call.rewrite_from_far(&report).unwrap(), report.concat());
     let report = [rr(NEAR, &[block(1, -3, 0x1_0000 + 463, 99)]), sdes(NEAR)];
-    assert_eq!(call.from_near(&report).unwrap(), report.concat());
+    assert_eq!(call.rewrite_from_near(&report).unwrap(), report.concat());
 }
 
 // spec: X29
@@ -141,13 +141,13 @@ fn sender_reports_count_on() {
     let mut call = Call::new();
     call.far_talks(1, 10, 100);
     // Two packets and their 320 octets were lost on the way to us, as the report shows.
-    call.from_far(&[sr(1, 50, 160 * 100, 102, 16_320), sdes(1)])
+    call.rewrite_from_far(&[sr(1, 50, 160 * 100, 102, 16_320), sdes(1)])
         .unwrap();
     call.move_away();
     call.far_talks(2, 7000, 5);
     let seen = call.last.unwrap();
     let report = call
-        .from_far(&[sr(2, 60, 640, 5, 800), sdes(2), bye(2)])
+        .rewrite_from_far(&[sr(2, 60, 640, 5, 800), sdes(2), bye(2)])
         .unwrap();
     assert_eq!(be32(&report, 4), 1);
     assert_eq!(
@@ -168,18 +168,20 @@ fn sender_reports_count_on() {
 fn a_goodbye_in_the_middle_of_a_call_is_not_heard() {
     let mut call = Call::new();
     call.far_talks(1, 10, 3);
-    assert_eq!(call.from_far(&[bye(1)]), Err(Dropped::Empty));
+    assert_eq!(call.rewrite_from_far(&[bye(1)]), Err(Dropped::Empty));
     call.far_talks(2, 10, 3);
     // What is late of the old source says nothing at all.
     assert_eq!(
-        call.from_far(&[rr(1, &[]), sdes(1), bye(1)]),
+        call.rewrite_from_far(&[rr(1, &[]), sdes(1), bye(1)]),
         Err(Dropped::Stale)
     );
     // A source that was not heard yet has no timestamps: its report becomes a receiver's.
-    let early = call.from_far(&[sr(3, 1, 1, 1, 1), sdes(3)]).unwrap();
+    let early = call
+        .rewrite_from_far(&[sr(3, 1, 1, 1, 1), sdes(3)])
+        .unwrap();
     assert_eq!(early, [rr(1, &[]), sdes(1)].concat());
     // The near side may say goodbye.
-    assert_eq!(call.from_near(&[bye(NEAR)]).unwrap(), bye(NEAR));
+    assert_eq!(call.rewrite_from_near(&[bye(NEAR)]).unwrap(), bye(NEAR));
 }
 
 // spec: X29
@@ -188,7 +190,7 @@ fn receiver_reports_find_the_current_source() {
     let mut call = Call::new();
     call.far_talks(1, 65_530, 20);
     let report = call
-        .from_near(&[rr(NEAR, &[block(1, 4, 0x1_0000 + 13, 0)])])
+        .rewrite_from_near(&[rr(NEAR, &[block(1, 4, 0x1_0000 + 13, 0)])])
         .unwrap();
     assert_eq!(be32(&report, 16), 0x1_0000 + 13);
     call.move_away();
@@ -198,13 +200,13 @@ fn receiver_reports_find_the_current_source() {
         &[block(1, 5, 0x1_0000 + 13, 50), block(77, 1, 2, 3)],
     )];
     let kept = [rr(NEAR, &[block(77, 1, 2, 3)])].concat();
-    assert_eq!(call.from_near(&old).unwrap(), kept);
+    assert_eq!(call.rewrite_from_near(&old).unwrap(), kept);
     call.far_talks(2, 40_000, 10);
-    assert_eq!(call.from_near(&old).unwrap(), kept);
-    call.from_far(&[sr(2, 200, 0, 10, 1600)]).unwrap();
+    assert_eq!(call.rewrite_from_near(&old).unwrap(), kept);
+    call.rewrite_from_far(&[sr(2, 200, 0, 10, 1600)]).unwrap();
     let highest = 0x1_0000 + call.sequence();
     let report = call
-        .from_near(&[rr(
+        .rewrite_from_near(&[rr(
             NEAR,
             &[block(1, 6, highest, 50), block(1, 6, highest - 2, 200)],
         )])
@@ -222,18 +224,18 @@ fn the_near_source_is_reported_on_as_by_one_listener() {
     call.far_talks(1, 1, 1);
     call.near_talks(60_000, 80_000);
     let highest = 60_000 + 79_999;
-    call.from_far(&[rr(1, &[block(NEAR, 9, highest, 0)])])
+    call.rewrite_from_far(&[rr(1, &[block(NEAR, 9, highest, 0)])])
         .unwrap();
     call.move_away();
     call.far_talks(2, 1, 1);
     // It began to listen a moment ago, and counts cycles and losses from zero.
     let report = call
-        .from_far(&[rr(2, &[block(NEAR, 2, highest & 0xffff, 0)])])
+        .rewrite_from_far(&[rr(2, &[block(NEAR, 2, highest & 0xffff, 0)])])
         .unwrap();
     assert_eq!(report, rr(1, &[block(NEAR, 11, highest, 0)]));
     call.move_away();
     let report = call
-        .from_far(&[rr(3, &[block(NEAR, 1, highest & 0xffff, 0)])])
+        .rewrite_from_far(&[rr(3, &[block(NEAR, 1, highest & 0xffff, 0)])])
         .unwrap();
     assert_eq!(report, rr(1, &[block(NEAR, 12, highest, 0)]));
 }
@@ -260,10 +262,10 @@ fn feedback_and_extended_reports_are_renamed() {
         part(XR, 0, &[NEAR, 0x0600_0002, 2, 501 << 16 | 502]),
         unknown,
     ];
-    assert_eq!(call.from_near(&sent).unwrap(), expect.concat());
+    assert_eq!(call.rewrite_from_near(&sent).unwrap(), expect.concat());
     let sent = [part(XR, 0, &[2]), part(APP, 0, &[2, 3])];
     let expect = [part(XR, 0, &[1]), part(APP, 0, &[1, 3])];
-    assert_eq!(call.from_far(&sent).unwrap(), expect.concat());
+    assert_eq!(call.rewrite_from_far(&sent).unwrap(), expect.concat());
 }
 
 #[test]
@@ -335,9 +337,9 @@ fn noise_never_panics() {
         }
         let before = bytes.len();
         let result = if turn.is_multiple_of(2) {
-            call.mapping.from_far(&mut call.media, &mut bytes)
+            call.mapping.rewrite_from_far(&mut call.media, &mut bytes)
         } else {
-            call.mapping.from_near(&call.media, &mut bytes)
+            call.mapping.rewrite_from_near(&call.media, &mut bytes)
         };
         if let Ok(len) = result {
             passed += 1;

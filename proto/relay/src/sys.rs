@@ -1,0 +1,161 @@
+//! The system calls that the standard library has no safe form of. The only unsafe code.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// An epoll instance and room for what it tells.
+pub(crate) struct Epoll {
+    fd: OwnedFd,
+    events: Vec<libc::epoll_event>,
+}
+
+impl Epoll {
+    /// Takes at most `room` events at a time.
+    pub(crate) fn new(room: usize) -> io::Result<Epoll> {
+        // SAFETY: no pointer is passed; a descriptor that is returned is ours alone.
+        let fd = unsafe {
+            let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        Ok(Epoll {
+            fd,
+            events: vec![libc::epoll_event { events: 0, u64: 0 }; room],
+        })
+    }
+
+    /// Tells of `fd` as `token` whenever it can be read or has an error. Closing it ends that.
+    pub(crate) fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: token,
+        };
+        // SAFETY: `event` lives through the call, which copies it.
+        let result = unsafe {
+            libc::epoll_ctl(self.fd.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event)
+        };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits up to `millis` milliseconds; how many tokens there are. A signal counts as none.
+    pub(crate) fn wait(&mut self, millis: i32) -> io::Result<usize> {
+        // SAFETY: the kernel writes at most `len` events into the buffer, which has that many.
+        let count = unsafe {
+            libc::epoll_wait(
+                self.fd.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                self.events.len() as i32,
+                millis,
+            )
+        };
+        match usize::try_from(count) {
+            Ok(count) => Ok(count),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// A token of the last wait.
+    pub(crate) fn token(&self, index: usize) -> u64 {
+        self.events[index].u64
+    }
+}
+
+/// Wakes the thread that polls it.
+pub(crate) struct Waker(OwnedFd);
+
+impl Waker {
+    pub(crate) fn new() -> io::Result<Waker> {
+        // SAFETY: no pointer is passed; a descriptor that is returned is ours alone.
+        unsafe {
+            let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(Waker(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    /// Makes the descriptor readable. Cannot fail but by overflow, when it is readable anyway.
+    pub(crate) fn wake(&self) {
+        let one = 1_u64;
+        // SAFETY: eight bytes are read from `one`.
+        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+
+    /// Makes it unreadable again.
+    pub(crate) fn clear(&self) {
+        let mut count = 0_u64;
+        // SAFETY: at most eight bytes are written to `count`.
+        unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
+    }
+}
+
+impl AsRawFd for Waker {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Asks for a receive buffer of `bytes`; the kernel doubles it for its own needs and may give less.
+pub(crate) fn set_receive_buffer(socket: &UdpSocket, bytes: u32) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)
+}
+
+/// Marks what is sent with a DSCP (RFC 2474), 0 to 63.
+pub(crate) fn set_dscp(socket: &UdpSocket, dscp: u8) -> io::Result<()> {
+    let field = u32::from(dscp & 0x3f) << 2;
+    match socket.local_addr()?.is_ipv6() {
+        true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, field),
+        false => set_option(socket, libc::IPPROTO_IP, libc::IP_TOS, field),
+    }
+}
+
+fn set_option(socket: &UdpSocket, level: i32, name: i32, value: u32) -> io::Result<()> {
+    let value = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the option is an int; its address and size are passed.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes a connected socket's peer away; its bound address stays.
+pub(crate) fn disconnect(socket: &UdpSocket) -> io::Result<()> {
+    // SAFETY: all zeroes are a valid `sockaddr_storage`.
+    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    address.ss_family = libc::AF_UNSPEC as libc::sa_family_t;
+    // SAFETY: the address and its size are those of a live, initialized variable.
+    let result = unsafe {
+        libc::connect(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,392 @@
+//! The port table, pure: which ports belong to which stream, what to do with a packet, what was
+//! counted. The relay's thread and the simulated world push packets through it with their time.
+
+use crate::command::{Command, GroupId, Peer, Side, SideSpec, Stats, StreamId, Tick};
+use crate::stream::{Steady, Stream, usable};
+use crate::tally::Tally;
+use holdline_wire::rtp::{Dropped, Header, Malformed, is_rtcp};
+use holdline_wire::{Time, rtcp};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Which port of a side's pair. With rtcp-mux, RTCP travels by the RTP port (RFC 5761).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// The even port.
+    Rtp,
+    /// The port after it.
+    Rtcp,
+}
+
+/// What to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send the first `len` bytes of it, which were rewritten in place.
+    Forward {
+        /// Out of this side.
+        to: Side,
+        /// By this port.
+        channel: Channel,
+        /// Bytes that remain of it.
+        len: usize,
+    },
+    /// Forget it; it was counted.
+    Drop(Reason),
+}
+
+/// Why a packet is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No such stream.
+    UnknownStream,
+    /// The side it came in on has no peer yet, so nobody may send there (spec: X41).
+    NoPeer,
+    /// The other side has no peer yet, or one that takes no RTCP.
+    NoWay,
+    /// The packet itself.
+    Refused(Dropped),
+}
+
+/// What a command did, for whoever owns the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Nothing: an unknown stream, or a repetition.
+    Nothing,
+    /// These sides need their sockets opened, then connected to their peers.
+    Open {
+        /// The near side is new.
+        near: bool,
+        /// The far side is new: what was open there is to be closed first.
+        far: bool,
+    },
+    /// The side's sockets need to be connected anew.
+    Connect(Side),
+    /// The stream is gone; this is what had come in on the near and on the far side.
+    Removed(Stats, Stats),
+}
+
+/// All streams of one relay thread.
+#[derive(Debug, Default)]
+pub struct Table {
+    streams: HashMap<StreamId, Stream>,
+    by_port: BTreeMap<SocketAddr, (StreamId, Side)>,
+    tally: Tally,
+    ignored: u64,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new() -> Table {
+        Table::default()
+    }
+
+    /// Takes a command in and says what it means for the sockets.
+    pub fn apply(&mut self, command: &Command) -> Applied {
+        if !matches!(command, Command::Install { .. })
+            && !self.streams.contains_key(&stream_of(command))
+        {
+            self.ignored += 1;
+            return Applied::Nothing;
+        }
+        match *command {
+            Command::Install {
+                stream,
+                near,
+                far,
+                group,
+                clock_rate,
+                steady,
+            } => {
+                let steady = steady.then(|| Steady::new(clock_rate));
+                self.install(stream, near, far, group, steady)
+            }
+            Command::SetPeer { stream, side, peer } => self.set_peer(stream, side, peer),
+            Command::Move { stream, far, group } => self.relocate(stream, far, group),
+            Command::Remove { stream } => self.remove(stream),
+        }
+    }
+
+    /// A known stream is not replaced, but a side that could not be opened is tried again.
+    fn install(
+        &mut self,
+        id: StreamId,
+        near: SideSpec,
+        far: SideSpec,
+        group: GroupId,
+        steady: Option<Steady>,
+    ) -> Applied {
+        let stream = match self.streams.entry(id) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(Stream::new(self.tally.join(group), steady))
+            }
+        };
+        let mut opened = [false; 2];
+        for (side, spec) in [(Side::Near, near), (Side::Far, far)] {
+            let state = stream.side_mut(side);
+            if state.local.is_none() {
+                state.open(spec);
+                self.by_port.entry(spec.local).or_insert((id, side));
+                opened[side as usize] = true;
+            }
+        }
+        match opened {
+            [false, false] => Applied::Nothing,
+            [near, far] => Applied::Open { near, far },
+        }
+    }
+
+    fn set_peer(&mut self, id: StreamId, side: Side, peer: Option<Peer>) -> Applied {
+        match self
+            .streams
+            .get_mut(&id)
+            .map(|stream| stream.side_mut(side))
+        {
+            Some(state) if state.local.is_some() && state.peer != usable(peer) => {
+                state.peer = usable(peer);
+                Applied::Connect(side)
+            }
+            _ => Applied::Nothing,
+        }
+    }
+
+    fn relocate(&mut self, id: StreamId, far: SideSpec, group: GroupId) -> Applied {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Applied::Nothing;
+        };
+        if stream.side(Side::Far).local == Some(far.local) && self.tally.is(stream.group, group) {
+            return self.set_peer(id, Side::Far, far.peer);
+        }
+        self.tally.leave(stream.group);
+        stream.group = self.tally.join(group);
+        stream.heard_in = 0;
+        if let Some(steady) = &mut stream.steady {
+            steady.moved();
+        }
+        self.close_side(id, Side::Far);
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.side_mut(Side::Far).open(far);
+        }
+        self.by_port.entry(far.local).or_insert((id, Side::Far));
+        Applied::Open {
+            near: false,
+            far: true,
+        }
+    }
+
+    fn remove(&mut self, id: StreamId) -> Applied {
+        self.close_side(id, Side::Near);
+        self.close_side(id, Side::Far);
+        match self.streams.remove(&id) {
+            Some(stream) => {
+                self.tally.leave(stream.group);
+                Applied::Removed(stream.side(Side::Near).stats, stream.side(Side::Far).stats)
+            }
+            None => Applied::Nothing,
+        }
+    }
+
+    /// A side's ports could not be opened: the stream has no such side until it gets another.
+    pub fn close_side(&mut self, id: StreamId, side: Side) {
+        let Some(state) = self
+            .streams
+            .get_mut(&id)
+            .map(|stream| stream.side_mut(side))
+        else {
+            return;
+        };
+        if let Some(local) = state.close()
+            && self.by_port.get(&local) == Some(&(id, side))
+        {
+            self.by_port.remove(&local);
+        }
+    }
+
+    /// The side's sockets could not be connected: it has no peer until it is told one again.
+    pub fn unreachable(&mut self, stream: StreamId, side: Side) {
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.side_mut(side).peer = None;
+        }
+    }
+
+    /// Whose port this is.
+    pub fn locate(&self, local: SocketAddr) -> Option<(StreamId, Side, Channel)> {
+        if let Some(&(stream, side)) = self.by_port.get(&local) {
+            return Some((stream, side, Channel::Rtp));
+        }
+        let rtp = SocketAddr::new(local.ip(), local.port().checked_sub(1)?);
+        let &(stream, side) = self.by_port.get(&rtp)?;
+        Some((stream, side, Channel::Rtcp))
+    }
+
+    /// Where a side's packets go, by the RTP or the RTCP port. A packet that came from elsewhere
+    /// is not for [`Table::handle_packet`]: the sockets are connected (spec: X41).
+    pub fn remote(&self, stream: StreamId, side: Side, channel: Channel) -> Option<SocketAddr> {
+        self.streams.get(&stream)?.side(side).remote(channel)
+    }
+
+    /// Judges a packet that came from the peer of `side` by the port `channel`, and rewrites it in
+    /// place. No allocation.
+    pub fn handle_packet(
+        &mut self,
+        now: Time,
+        id: StreamId,
+        side: Side,
+        channel: Channel,
+        packet: &mut [u8],
+    ) -> Verdict {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Verdict::Drop(Reason::UnknownStream);
+        };
+        let verdict = stream.handle(now, side, channel, packet);
+        let state = stream.side_mut(side);
+        match verdict {
+            Verdict::Forward { len, .. } if !is_rtcp(packet) => {
+                state.stats.packets += 1;
+                state.stats.octets += len as u64;
+            }
+            Verdict::Forward { .. } => {}
+            Verdict::Drop(_) => state.stats.dropped += 1,
+        }
+        let alive = !matches!(
+            verdict,
+            Verdict::Drop(Reason::NoPeer | Reason::Refused(Dropped::Malformed(_)))
+        );
+        if alive && side == Side::Far {
+            let first = stream.heard_in != self.tally.number();
+            stream.heard_in = self.tally.number();
+            self.tally.heard(stream.group, now, first);
+        }
+        verdict
+    }
+
+    /// A packet that came in on `side` was not taken: it came from elsewhere, or was too long.
+    pub fn count_dropped(&mut self, stream: StreamId, side: Side) {
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.side_mut(side).stats.dropped += 1;
+        }
+    }
+
+    /// A packet that came in on `side` and was to be forwarded (`packet` as it was rewritten) could
+    /// not be sent.
+    pub fn count_unsent(&mut self, stream: StreamId, side: Side, packet: &[u8]) {
+        let Some(stream) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        let stats = &mut stream.side_mut(side).stats;
+        stats.dropped += 1;
+        if !is_rtcp(packet) {
+            stats.packets = stats.packets.saturating_sub(1);
+            stats.octets = stats.octets.saturating_sub(packet.len() as u64);
+        }
+    }
+
+    /// A far side's peer refused a packet; its group, if this is the first in this tick.
+    pub fn refused(&mut self, stream: StreamId) -> Option<GroupId> {
+        let group = self.streams.get(&stream)?.group;
+        self.tally.refused(group)
+    }
+
+    /// The report of what was heard since the last one.
+    pub fn tick(&mut self, at: Time, late: Duration) -> Tick {
+        Tick {
+            at,
+            late,
+            groups: self.tally.take(),
+        }
+    }
+
+    /// What came in on a side so far.
+    pub fn stats(&self, stream: StreamId, side: Side) -> Option<Stats> {
+        Some(self.streams.get(&stream)?.side(side).stats)
+    }
+
+    /// How many streams there are.
+    pub fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// How many commands named a stream that is not there.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// A side's ports and peer, while it is open.
+    pub fn spec(&self, stream: StreamId, side: Side) -> Option<SideSpec> {
+        let state = self.streams.get(&stream)?.side(side);
+        Some(SideSpec {
+            local: state.local?,
+            peer: state.peer,
+        })
+    }
+}
+
+/// The stream that a command is about.
+pub(crate) fn stream_of(command: &Command) -> StreamId {
+    match *command {
+        Command::Install { stream, .. }
+        | Command::SetPeer { stream, .. }
+        | Command::Move { stream, .. }
+        | Command::Remove { stream } => stream,
+    }
+}
+
+impl Stream {
+    fn handle(&mut self, now: Time, side: Side, channel: Channel, packet: &mut [u8]) -> Verdict {
+        if self.side(side).peer.is_none() {
+            return Verdict::Drop(Reason::NoPeer);
+        }
+        let control = channel == Channel::Rtcp || is_rtcp(packet);
+        let checked = if control {
+            rtcp::check_protected(packet)
+        } else {
+            Header::read_protected(packet).map(|_| ())
+        };
+        if let Err(why) = checked {
+            return Verdict::Drop(Reason::Refused(why.into()));
+        }
+        if !control {
+            self.side_mut(side).arrived(now);
+        }
+        let Some(out) = self.side(side.other()).way_out(control) else {
+            return Verdict::Drop(Reason::NoWay);
+        };
+        match self.rewrite(now, side, control, packet) {
+            Ok(len) => Verdict::Forward {
+                to: side.other(),
+                channel: out,
+                len,
+            },
+            Err(why) => Verdict::Drop(Reason::Refused(why)),
+        }
+    }
+
+    /// The length that remains.
+    fn rewrite(
+        &mut self,
+        now: Time,
+        side: Side,
+        control: bool,
+        packet: &mut [u8],
+    ) -> Result<usize, Dropped> {
+        let Some(Steady { media, reports }) = self.steady.as_deref_mut() else {
+            return Ok(packet.len());
+        };
+        match (side, control) {
+            (Side::Far, false) => media.rewrite(now, packet).map(|_| packet.len()),
+            (Side::Far, true) => reports.rewrite_from_far(media, packet),
+            (Side::Near, true) => reports.rewrite_from_near(media, packet),
+            (Side::Near, false) => {
+                let header = Header::read(packet).map_err(|why: Malformed| Dropped::from(why))?;
+                reports.observe(&header);
+                Ok(packet.len())
+            }
+        }
+    }
+}

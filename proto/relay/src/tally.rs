@@ -1,0 +1,149 @@
+//! What was heard of each group since the last tick. Never a walk over streams: the groups that
+//! were heard are noted as they are.
+
+use crate::command::{GroupId, GroupTick};
+use holdline_wire::Time;
+use std::collections::BTreeMap;
+
+/// Where a group's counters are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(usize);
+
+/// Counters of all groups that have streams.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    groups: Vec<Group>,
+    by_id: BTreeMap<GroupId, Place>,
+    free: Vec<Place>,
+    /// The groups with something to tell.
+    touched: Vec<Place>,
+    number: u32,
+}
+
+#[derive(Debug)]
+struct Group {
+    id: GroupId,
+    /// Streams of it; at zero its place is free for another.
+    members: u32,
+    packets: u32,
+    streams: u32,
+    newest: Time,
+    touched: bool,
+    refused: bool,
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally {
+            groups: Vec::new(),
+            by_id: BTreeMap::new(),
+            free: Vec::new(),
+            touched: Vec::new(),
+            number: 1,
+        }
+    }
+}
+
+impl Tally {
+    /// A stream joins a group.
+    pub(crate) fn join(&mut self, id: GroupId) -> Place {
+        if let Some(&place) = self.by_id.get(&id) {
+            self.groups[place.0].members += 1;
+            return place;
+        }
+        let group = Group {
+            id,
+            members: 1,
+            packets: 0,
+            streams: 0,
+            newest: Time::ZERO,
+            touched: false,
+            refused: false,
+        };
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.groups[place.0] = group;
+                place
+            }
+            None => {
+                self.groups.push(group);
+                Place(self.groups.len() - 1)
+            }
+        };
+        self.by_id.insert(id, place);
+        place
+    }
+
+    /// A stream leaves its group. What it said in this tick still counts.
+    pub(crate) fn leave(&mut self, place: Place) {
+        let group = &mut self.groups[place.0];
+        group.members -= 1;
+        if group.members == 0 && !group.touched {
+            self.release(place);
+        }
+    }
+
+    fn release(&mut self, place: Place) {
+        self.by_id.remove(&self.groups[place.0].id);
+        self.free.push(place);
+    }
+
+    /// Whether `place` is that of `id`.
+    pub(crate) fn is(&self, place: Place, id: GroupId) -> bool {
+        self.groups[place.0].id == id
+    }
+
+    /// The number of the tick that is being gathered.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// A packet came; `first` of its stream in this tick.
+    pub(crate) fn heard(&mut self, place: Place, now: Time, first: bool) {
+        let group = self.touch(place);
+        group.packets = group.packets.saturating_add(1);
+        group.streams += u32::from(first);
+        group.newest = group.newest.max(now);
+    }
+
+    /// A packet was refused; the group, if none was before in this tick.
+    pub(crate) fn refused(&mut self, place: Place) -> Option<GroupId> {
+        let group = self.touch(place);
+        (!std::mem::replace(&mut group.refused, true)).then_some(group.id)
+    }
+
+    fn touch(&mut self, place: Place) -> &mut Group {
+        let group = &mut self.groups[place.0];
+        if !group.touched {
+            group.touched = true;
+            self.touched.push(place);
+        }
+        group
+    }
+
+    /// What was heard since the last time, by group.
+    pub(crate) fn take(&mut self) -> Vec<GroupTick> {
+        let mut ticks = Vec::with_capacity(self.touched.len());
+        while let Some(place) = self.touched.pop() {
+            let group = &mut self.groups[place.0];
+            if group.packets > 0 {
+                let (packets, streams, newest) = (group.packets, group.streams, group.newest);
+                ticks.push(GroupTick {
+                    group: group.id,
+                    packets,
+                    streams,
+                    newest,
+                });
+            }
+            (group.packets, group.streams) = (0, 0);
+            (group.touched, group.refused) = (false, false);
+            if group.members == 0 {
+                self.release(place);
+            }
+        }
+        ticks.sort_unstable_by_key(|tick| tick.group);
+        // 0 stands for "never" in the streams.
+        self.number = self.number.wrapping_add(1).max(1);
+        ticks
+    }
+}

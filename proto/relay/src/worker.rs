@@ -1,0 +1,227 @@
+//! The thread that moves packets: epoll, the table, commands, and a report every tick.
+
+use crate::command::{Command, Report, Side, SideSpec, StreamId};
+use crate::outbox::{Outbox, ReportSink};
+use crate::port::{Received, Sent};
+use crate::ports::{Ports, Token};
+use crate::relay::Shared;
+use crate::sys::Epoll;
+use crate::table::{Applied, Channel, Table, Verdict, stream_of};
+use holdline_wire::Time;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+/// The token of the waker; no port has it.
+pub(crate) const WAKER: u64 = u64::MAX;
+/// Commands taken at a time, so that packets wait for no more than their socket calls.
+const COMMANDS_AT_A_TIME: usize = 64;
+/// Events taken at a time.
+pub(crate) const EVENTS_AT_A_TIME: usize = 256;
+/// Rounds of events after which a tick that is due is made even if more packets wait.
+const ROUNDS_BEFORE_TICK: usize = 32;
+/// Longer than any packet that passes: a datagram of an Ethernet, and room to see that it fits.
+const BUFFER: usize = 2048;
+
+pub(crate) struct Worker<S> {
+    pub(crate) table: Table,
+    pub(crate) ports: Ports,
+    pub(crate) epoll: Epoll,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) outbox: Outbox<S>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) epoch: Instant,
+    pub(crate) tick: Duration,
+    /// Commands may be left in the queue though the waker was cleared.
+    pub(crate) more_commands: bool,
+}
+
+impl<S: ReportSink> Worker<S> {
+    /// Runs until it is told to stop.
+    pub(crate) fn run(mut self) {
+        let mut due = self.now() + self.tick;
+        let mut buffer = [0; BUFFER];
+        while !self.shared.stop.load(Ordering::Acquire) {
+            let timeout = if self.more_commands {
+                0
+            } else {
+                self.millis_until(due)
+            };
+            self.turn(timeout, &mut buffer);
+            if self.more_commands {
+                self.take_commands();
+            }
+            if self.now() >= due {
+                for _ in 0..ROUNDS_BEFORE_TICK {
+                    if self.turn(0, &mut buffer) == 0 {
+                        break;
+                    }
+                }
+                due = self.report(due);
+            }
+            self.outbox.flush();
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::from_nanos(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Rounded up: waking early would only mean to wait again.
+    fn millis_until(&self, due: Time) -> i32 {
+        let nanos = due.since(self.now()).as_nanos();
+        i32::try_from(nanos.div_ceil(1_000_000)).unwrap_or(i32::MAX)
+    }
+
+    /// Waits, then takes one packet from each port that has some; how many there were.
+    fn turn(&mut self, millis: i32, buffer: &mut [u8]) -> usize {
+        // A failure here is a bug (a bad descriptor): there is nobody to tell but the core, which
+        // sees that no tick comes.
+        let count = self.epoll.wait(millis).unwrap_or(0);
+        let now = self.now();
+        for index in 0..count {
+            match self.epoll.token(index) {
+                WAKER => {
+                    self.shared.waker.clear();
+                    self.more_commands = true;
+                }
+                bits => self.read(now, Token::new(bits), buffer),
+            }
+        }
+        count
+    }
+
+    fn read(&mut self, now: Time, token: Token, buffer: &mut [u8]) {
+        let Token {
+            slot,
+            side,
+            channel,
+        } = token;
+        let (Some(stream), Some(port)) = (
+            self.ports.stream(slot),
+            self.ports.port(slot, side, channel),
+        ) else {
+            return;
+        };
+        match port.receive(buffer) {
+            Received::Packet(len) => {
+                let packet = &mut buffer[..len];
+                let verdict = self.table.handle_packet(now, stream, side, channel, packet);
+                if let Verdict::Forward { to, channel, len } = verdict {
+                    self.send(now, slot, stream, to, channel, &packet[..len]);
+                }
+            }
+            Received::Foreign => self.table.count_dropped(stream, side),
+            Received::Refused => self.refused(now, stream, side, channel),
+            Received::Nothing => {}
+        }
+    }
+
+    fn send(
+        &mut self,
+        now: Time,
+        slot: usize,
+        stream: StreamId,
+        to: Side,
+        channel: Channel,
+        packet: &[u8],
+    ) {
+        let port = self.ports.port(slot, to, channel);
+        let sent = port.map_or(Sent::No { refused: false }, |port| port.send(packet));
+        if let Sent::No { .. } = sent {
+            self.table.count_unsent(stream, to.other(), packet);
+        }
+        if let Sent::Yes { refused: true } | Sent::No { refused: true } = sent {
+            self.refused(now, stream, to, channel);
+        }
+    }
+
+    /// Only the far side speaks for a group, and only its RTP: many a peer has no RTCP port open.
+    fn refused(&mut self, at: Time, stream: StreamId, side: Side, channel: Channel) {
+        if (side, channel) == (Side::Far, Channel::Rtp)
+            && let Some(group) = self.table.refused(stream)
+        {
+            self.outbox.push(Report::Refused { group, stream, at });
+        }
+    }
+
+    fn take_commands(&mut self) {
+        self.more_commands = true;
+        for _ in 0..COMMANDS_AT_A_TIME {
+            match self.commands.try_recv() {
+                Ok(command) => self.command(&command),
+                Err(_) => {
+                    self.more_commands = false;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: &Command) {
+        let stream = stream_of(command);
+        match self.table.apply(command) {
+            Applied::Nothing => {}
+            Applied::Open { near, far } => {
+                for (side, wanted) in [(Side::Near, near), (Side::Far, far)] {
+                    if wanted {
+                        self.open(stream, side);
+                    }
+                }
+            }
+            Applied::Connect(side) => self.connect(stream, side),
+            Applied::Removed(near, far) => {
+                self.ports.close(stream);
+                self.outbox.push(Report::Removed { stream, near, far });
+            }
+        }
+        self.shared
+            .ignored
+            .store(self.table.ignored(), Ordering::Relaxed);
+    }
+
+    fn open(&mut self, stream: StreamId, side: Side) {
+        let Some(SideSpec { local, .. }) = self.table.spec(stream, side) else {
+            return;
+        };
+        match self.ports.open(&self.epoll, stream, side, local) {
+            Ok(()) => self.connect(stream, side),
+            Err(error) => {
+                self.table.close_side(stream, side);
+                let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+                self.outbox.push(Report::BindFailed {
+                    stream,
+                    side,
+                    local,
+                    errno,
+                });
+            }
+        }
+    }
+
+    /// Connects both ports of a side. Where there is no way to the peer the side has none, so
+    /// that the next answer or re-INVITE may name a better one.
+    fn connect(&mut self, stream: StreamId, side: Side) {
+        for channel in [Channel::Rtp, Channel::Rtcp] {
+            let peer = self.table.remote(stream, side, channel);
+            if self.ports.connect(stream, side, channel, peer).is_err() {
+                self.shared.unreachable.fetch_add(1, Ordering::Relaxed);
+                self.table.unreachable(stream, side);
+            }
+        }
+    }
+
+    /// Reports on the tick that was due; when the next one is.
+    fn report(&mut self, due: Time) -> Time {
+        let at = self.now();
+        let tick = self.table.tick(at, at.since(due));
+        self.outbox.push(Report::Tick(tick));
+        self.shared
+            .merged
+            .store(self.outbox.merged(), Ordering::Relaxed);
+        let next = due + self.tick;
+        // After a pause the ticks that were missed are not made up for.
+        if next > at { next } else { at + self.tick }
+    }
+}

@@ -1,0 +1,333 @@
+//! The relay's thread with real sockets.
+
+mod support;
+
+use holdline_relay::{Command, GroupId, Peer, Report, Side, SideSpec, StreamId};
+use holdline_wire::rtp::Header;
+use std::net::UdpSocket;
+use std::sync::mpsc::TryRecvError;
+use std::time::{Duration, Instant};
+use support::{Bench, PATIENCE, receive, rtcp, rtp};
+
+const STREAM: StreamId = StreamId(1);
+
+/// Nothing arrives at an endpoint that something else just passed by.
+fn silent(endpoint: &UdpSocket) {
+    endpoint.set_nonblocking(true).unwrap();
+    assert!(endpoint.recv(&mut [0; 64]).is_err());
+    endpoint.set_nonblocking(false).unwrap();
+}
+
+// spec: X41
+#[test]
+fn packets_pass_both_ways_from_their_peers_only() {
+    let bench = Bench::new(1);
+    let (near, near_rtcp) = (bench.endpoint(5000), bench.endpoint(5001));
+    let (far, far_rtcp) = (bench.endpoint(6000), bench.endpoint(6001));
+    let stranger = bench.endpoint(7000);
+    bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), false);
+    bench.settle();
+
+    stranger.send_to(&rtp(66, 1), bench.at(4000)).unwrap();
+    stranger.send_to(&rtp(66, 1), bench.at(4100)).unwrap();
+    near.send_to(&rtp(1, 7), bench.at(4000)).unwrap();
+    assert_eq!(receive(&far), (rtp(1, 7), bench.at(4100)));
+    far.send_to(&rtp(2, 9), bench.at(4100)).unwrap();
+    assert_eq!(receive(&near), (rtp(2, 9), bench.at(4000)));
+    near_rtcp.send_to(&rtcp(1), bench.at(4001)).unwrap();
+    assert_eq!(receive(&far_rtcp), (rtcp(1), bench.at(4101)));
+    far_rtcp.send_to(&rtcp(2), bench.at(4101)).unwrap();
+    assert_eq!(receive(&near_rtcp), (rtcp(2), bench.at(4001)));
+    silent(&near);
+    silent(&far);
+
+    let tick = bench.wait(|report| match report {
+        Report::Tick(tick) if !tick.groups.is_empty() => Some(tick),
+        _ => None,
+    });
+    assert_eq!(tick.groups[0].group, GroupId(1));
+    assert_eq!(tick.groups[0].streams, 1);
+    assert!(tick.groups[0].newest <= tick.at);
+
+    bench.send(Command::Remove { stream: STREAM });
+    let (near, far) = bench.wait(|report| match report {
+        Report::Removed { near, far, .. } => Some((near, far)),
+        _ => None,
+    });
+    assert_eq!((near.packets, near.octets), (1, 32));
+    assert_eq!((far.packets, far.octets), (1, 32));
+    assert_eq!(
+        near.dropped + far.dropped,
+        0,
+        "strangers are stopped by the kernel"
+    );
+}
+
+#[test]
+fn with_mux_both_kinds_share_a_port() {
+    let bench = Bench::new(2);
+    let (near, far) = (bench.endpoint(5000), bench.endpoint(6000));
+    let far_rtcp = bench.endpoint(6001);
+    let mux = Peer {
+        rtp: bench.at(5000),
+        rtcp: Some(bench.at(5000)),
+    };
+    let near_side = SideSpec {
+        local: bench.at(4000),
+        peer: Some(mux),
+    };
+    bench.install(1, near_side, bench.side(4100, 6000), true);
+    bench.settle();
+    near.send_to(&rtp(1, 1), bench.at(4000)).unwrap();
+    assert_eq!(receive(&far).0, rtp(1, 1));
+    near.send_to(&rtcp(1), bench.at(4000)).unwrap();
+    assert_eq!(receive(&far_rtcp), (rtcp(1), bench.at(4101)));
+    far_rtcp.send_to(&rtcp(2), bench.at(4101)).unwrap();
+    assert_eq!(receive(&near), (rtcp(2), bench.at(4000)));
+}
+
+// spec: X41
+#[test]
+fn without_a_peer_nothing_is_taken_and_nothing_is_sent() {
+    let bench = Bench::new(3);
+    let (near, far) = (bench.endpoint(5000), bench.endpoint(6000));
+    let stranger = bench.endpoint(7000);
+    let unknown = SideSpec {
+        local: bench.at(4100),
+        peer: None,
+    };
+    bench.install(1, bench.side(4000, 5000), unknown, false);
+    bench.settle();
+    near.send_to(&rtp(1, 1), bench.at(4000)).unwrap();
+    // Both are queued or drained before the peer is known; neither may pass after it.
+    stranger.send_to(&rtp(66, 1), bench.at(4100)).unwrap();
+    far.send_to(&rtp(2, 1), bench.at(4100)).unwrap();
+    bench.wait(|report| matches!(report, Report::Tick(_)).then_some(()));
+    bench.wait(|report| matches!(report, Report::Tick(_)).then_some(()));
+    let peer = bench.side(0, 6000).peer;
+    bench.send(Command::SetPeer {
+        stream: STREAM,
+        side: Side::Far,
+        peer,
+    });
+    bench.settle();
+    near.send_to(&rtp(1, 2), bench.at(4000)).unwrap();
+    assert_eq!(receive(&far).0, rtp(1, 2));
+    far.send_to(&rtp(2, 2), bench.at(4100)).unwrap();
+    assert_eq!(receive(&near).0, rtp(2, 2));
+    // Taken away again.
+    bench.send(Command::SetPeer {
+        stream: STREAM,
+        side: Side::Far,
+        peer: None,
+    });
+    bench.settle();
+    far.send_to(&rtp(2, 3), bench.at(4100)).unwrap();
+    near.send_to(&rtp(1, 3), bench.at(4000)).unwrap();
+    bench.send(Command::SetPeer {
+        stream: STREAM,
+        side: Side::Far,
+        peer,
+    });
+    bench.wait(|report| matches!(report, Report::Tick(_)).then_some(()));
+    bench.send(Command::Remove { stream: STREAM });
+    let (near_stats, far_stats) = bench.wait(|report| match report {
+        Report::Removed { near, far, .. } => Some((near, far)),
+        _ => None,
+    });
+    assert!(near_stats.packets + near_stats.dropped == 3 && near_stats.dropped >= 1);
+    assert!(
+        far_stats.packets <= 2 && far_stats.dropped >= 2,
+        "{far_stats:?}"
+    );
+}
+
+// spec: X29
+#[test]
+fn a_move_is_not_heard_at_the_near_side() {
+    let bench = Bench::new(4);
+    let near = bench.endpoint(5000);
+    bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), true);
+    bench.settle();
+    let mut expected = 0;
+    let mut last: Option<Header> = None;
+    for node in 0..5_u16 {
+        let (local, remote) = (4100 + 10 * node, 6000 + 10 * node);
+        if node > 0 {
+            let far = bench.side(local, remote);
+            let group = GroupId(u32::from(node));
+            bench.send(Command::Move {
+                stream: STREAM,
+                far,
+                group,
+            });
+            bench.settle();
+        }
+        let far = bench.endpoint(remote);
+        for index in 0..20_u16 {
+            let sent = rtp(0xaa00 + u32::from(node), 60_000 + 777 * node + index);
+            far.send_to(&sent, bench.at(local)).unwrap();
+            let (bytes, from) = receive(&near);
+            let header = Header::read(&bytes).unwrap();
+            assert_eq!((header.ssrc, from), (0xaa00, bench.at(4000)));
+            assert_eq!(header.marker, index == 0 && node > 0);
+            if let Some(last) = last {
+                assert_eq!(header.sequence, last.sequence.wrapping_add(1));
+                let step = header.timestamp.wrapping_sub(last.timestamp);
+                assert!(step >= 160 && step.is_multiple_of(160), "{step}");
+            }
+            assert_eq!(bytes[12..], sent[12..]);
+            last = Some(header);
+            expected += 1;
+        }
+        near.send_to(&rtp(1, 100 + node), bench.at(4000)).unwrap();
+        assert_eq!(receive(&far), (rtp(1, 100 + node), bench.at(local)));
+        // The old node's ports are closed: what it still sends goes nowhere.
+        if node > 0 {
+            let freed = UdpSocket::bind(bench.at(local - 10));
+            assert!(freed.is_ok(), "the fence of the old node");
+        }
+    }
+    bench.send(Command::Remove { stream: STREAM });
+    let far = bench.wait(|report| match report {
+        Report::Removed { far, .. } => Some(far),
+        _ => None,
+    });
+    assert_eq!(far.packets, expected);
+}
+
+// spec: X20
+#[test]
+fn a_refused_packet_is_told_once_a_tick_and_costs_no_other() {
+    let bench = Bench::new(5);
+    let near = bench.endpoint(5000);
+    for stream in 1..=3 {
+        let port = 4000 + 20 * stream as u16;
+        bench.install(
+            stream,
+            bench.side(port, 5000),
+            bench.side(port + 10, 6000),
+            true,
+        );
+    }
+    bench.settle();
+    let mut sent = 0;
+    let begin = Instant::now();
+    let (group, stream) = loop {
+        for stream in 1..=3 {
+            near.send_to(&rtp(1, sent), bench.at(4000 + 20 * stream))
+                .unwrap();
+        }
+        sent += 1;
+        let found = bench.reports.try_iter().find_map(|report| match report {
+            Report::Refused { group, stream, .. } => Some((group, stream)),
+            _ => None,
+        });
+        if let Some(found) = found {
+            break found;
+        }
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "no refusal after {sent} packets"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(group, GroupId(1));
+    assert!((1..=3).contains(&stream.0));
+    assert!(sent <= 25, "{sent}");
+
+    // The peer begins to listen while an error is pending: the next packet reaches it all the same.
+    near.send_to(&rtp(1, 1000), bench.at(4020)).unwrap();
+    bench.settle();
+    let far = bench.endpoint(6000);
+    near.send_to(&rtp(1, 1001), bench.at(4020)).unwrap();
+    assert_eq!(receive(&far).0, rtp(1, 1001));
+    // At most one a tick, however many streams were refused.
+    let mut refused = 0;
+    for report in bench.reports.try_iter() {
+        match report {
+            Report::Refused { .. } => refused += 1,
+            Report::Tick(_) => refused = 0,
+            _ => {}
+        }
+        assert!(refused <= 1);
+    }
+}
+
+// spec: X20
+#[test]
+fn a_new_peer_is_not_blamed_for_the_old_one() {
+    let bench = Bench::new(6);
+    let near = bench.endpoint(5000);
+    let survivor = bench.endpoint(6100);
+    bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), true);
+    bench.settle();
+    near.send_to(&rtp(1, 1), bench.at(4000)).unwrap();
+    let peer = bench.side(0, 6100).peer;
+    bench.send(Command::SetPeer {
+        stream: STREAM,
+        side: Side::Far,
+        peer,
+    });
+    bench.settle();
+    let _ = bench.reports.try_iter().count();
+    for sequence in 2..12 {
+        near.send_to(&rtp(1, sequence), bench.at(4000)).unwrap();
+        assert_eq!(receive(&survivor).0, rtp(1, sequence));
+    }
+    bench.wait(|report| match report {
+        Report::Refused { .. } => panic!("the survivor listens"),
+        Report::Tick(_) => Some(()),
+        _ => None,
+    });
+}
+
+#[test]
+fn ports_are_refused_when_taken_and_free_when_removed() {
+    let bench = Bench::new(7);
+    let taken = bench.endpoint(4101);
+    let near = bench.endpoint(5000);
+    bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), false);
+    let (side, local, errno) = bench.wait(|report| match report {
+        Report::BindFailed {
+            side, local, errno, ..
+        } => Some((side, local, errno)),
+        _ => None,
+    });
+    assert_eq!(
+        (side, local, errno),
+        (Side::Far, bench.at(4100), libc::EADDRINUSE)
+    );
+    assert!(UdpSocket::bind(bench.at(4100)).is_ok(), "not half a side");
+    assert!(
+        UdpSocket::bind(bench.at(4000)).is_err(),
+        "the near side is open"
+    );
+    // The same again opens what is missing.
+    drop(taken);
+    let far = bench.endpoint(6000);
+    bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), false);
+    bench.settle();
+    far.send_to(&rtp(1, 1), bench.at(4100)).unwrap();
+    assert_eq!(receive(&near).0, rtp(1, 1));
+    bench.send(Command::Remove { stream: STREAM });
+    bench.send(Command::Remove { stream: STREAM });
+    bench.settle();
+    for port in [4000, 4001, 4100, 4101] {
+        assert!(UdpSocket::bind(bench.at(port)).is_ok(), "{port}");
+    }
+    assert_eq!(bench.relay.counters().ignored_commands, 1);
+}
+
+#[test]
+fn shutdown_closes_everything_and_takes_no_more() {
+    let bench = Bench::new(8);
+    bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), false);
+    bench.settle();
+    bench.wait(|report| matches!(report, Report::Tick(_)).then_some(()));
+    let (near, far) = (bench.at(4000), bench.at(4101));
+    bench.relay.shutdown();
+    assert!(UdpSocket::bind(near).is_ok() && UdpSocket::bind(far).is_ok());
+    let _ = bench.reports.try_iter().count();
+    assert_eq!(bench.reports.try_recv(), Err(TryRecvError::Disconnected));
+}
