@@ -115,24 +115,35 @@ fn common_formats(ours: &Media, theirs: &Media) -> Vec<Box<str>> {
     }
 }
 
-/// Whether the peer lists our `format`: under the same number if it uses that number for the
-/// same codec, or else, where it renumbered that codec altogether, by its name.
+/// Whether the peer lists our `format`: under the same number, or else, where it renumbered that
+/// codec altogether, by the codec's name.
 fn is_common(format: &str, codec: Option<&Codec>, ours: &Media, theirs: &Media) -> bool {
-    let Some(codec) = codec else {
-        // A format without a codec stands for itself.
-        return theirs
-            .formats
-            .iter()
-            .any(|f| f.eq_ignore_ascii_case(format));
-    };
-    let is_theirs = |number: &str| theirs.codec(number).is_some_and(|c| c.is_same(codec));
-    if is_theirs(format) {
+    if is_same_number(format, codec, theirs) {
         return true;
     }
+    let Some(codec) = codec else { return false };
     // Two of our numbers may stand for one codec with different parameters (H264): where the
     // peer chose among them by our numbers, its choice counts.
-    let mut pairs = ours.formats.iter().zip(&ours.codecs);
-    let chosen = pairs
-        .any(|(number, of)| of.as_ref().is_some_and(|of| of.is_same(codec)) && is_theirs(number));
+    let chosen = ours.formats.iter().zip(&ours.codecs).any(|(number, of)| {
+        of.as_ref().is_some_and(|of| of.is_same(codec))
+            && is_same_number(number, of.as_ref(), theirs)
+    });
     !chosen && theirs.codecs.iter().flatten().any(|of| of.is_same(codec))
+}
+
+/// Whether the peer lists the same number and means the same by it. Only a dynamic number that
+/// both name can differ; rates and channels are not compared, for they are often left out.
+fn is_same_number(format: &str, codec: Option<&Codec>, theirs: &Media) -> bool {
+    if !theirs
+        .formats
+        .iter()
+        .any(|f| f.eq_ignore_ascii_case(format))
+    {
+        return false;
+    }
+    let is_dynamic = format.parse().is_ok_and(|number: u8| number >= 96);
+    match (codec, theirs.codec(format)) {
+        (Some(ours), Some(theirs)) if is_dynamic => ours.name.eq_ignore_ascii_case(&theirs.name),
+        _ => true,
+    }
 }

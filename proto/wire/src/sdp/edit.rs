@@ -106,8 +106,8 @@ impl<'a> Edit<'a> {
         let bytes = self.sdp.bytes();
         let first = self.sdp.lines[0];
         let line_break: &[u8] = match &bytes[first.end..first.next] {
-            b"" => b"\r\n",
-            found => found,
+            b"\n" => b"\n",
+            _ => b"\r\n",
         };
         let mut out = Vec::with_capacity(bytes.len() + 64);
         for (number, line) in self.sdp.lines.iter().enumerate() {
@@ -121,11 +121,13 @@ impl<'a> Edit<'a> {
             }
             for text in self.added.get(&number).into_iter().flatten() {
                 // After a last line without a break the break comes first, and again none last.
-                if line.next == line.end {
-                    out.extend_from_slice(line_break);
-                    out.extend_from_slice(text);
-                } else {
-                    out.extend_from_slice(text);
+                match out.last() {
+                    Some(b'\n') => {}
+                    Some(b'\r') => out.push(b'\n'),
+                    _ => out.extend_from_slice(line_break),
+                }
+                out.extend_from_slice(text);
+                if bytes[..line.next].ends_with(b"\n") {
                     out.extend_from_slice(line_break);
                 }
             }

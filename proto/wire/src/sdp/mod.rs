@@ -10,6 +10,8 @@ mod direction;
 mod edit;
 mod media;
 mod parse;
+#[cfg(test)]
+mod tests;
 
 pub use direction::Direction;
 pub use media::{Codec, Media};

@@ -41,7 +41,7 @@ impl Sdp {
         sdp.direction = sdp
             .said_direction(session.clone())
             .unwrap_or(Direction::SendRecv);
-        let shared = connection_of(&sdp, session)?;
+        let shared = connection_of(&sdp, session);
         let media: Result<Vec<Media>, SdpError> = sdp
             .sections
             .iter()
@@ -88,7 +88,7 @@ pub(super) fn words(text: &[u8]) -> Vec<Range<usize>> {
     words
 }
 
-/// Splits into lines; a line break is CRLF or LF.
+/// Splits into lines; a line break is CRLF or LF, the last one may be cut off.
 fn lines(bytes: &[u8]) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut start = 0;
@@ -98,11 +98,7 @@ fn lines(bytes: &[u8]) -> Vec<Line> {
             None => (bytes.len(), bytes.len()),
         };
         let text = &bytes[start..end];
-        let length = text
-            .strip_suffix(b"\r")
-            .filter(|_| next > end)
-            .unwrap_or(text)
-            .len();
+        let length = text.strip_suffix(b"\r").unwrap_or(text).len();
         lines.push(Line {
             start,
             end: start + length,
@@ -183,10 +179,9 @@ struct MediaLine<'a> {
 /// Reads what follows `m=`: kind, port with or without a count, protocol, formats.
 fn media_line(text: &[u8]) -> Option<MediaLine<'_>> {
     let text = std::str::from_utf8(text).ok()?;
-    if !text
-        .bytes()
-        .all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t')
-    {
+    // The kind follows the = at once, as edits of the line rely on.
+    let is_text = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';
+    if !text.bytes().all(is_text) || text.starts_with([' ', '\t']) {
         return None;
     }
     let mut words = text.split_ascii_whitespace();
@@ -209,19 +204,31 @@ fn media_line(text: &[u8]) -> Option<MediaLine<'_>> {
 }
 
 /// Reads one stream.
-fn stream(sdp: &Sdp, section: Range<usize>, shared: Option<Connection>) -> Result<Media, SdpError> {
+fn stream(
+    sdp: &Sdp,
+    section: Range<usize>,
+    shared: Result<Option<Connection>, SdpError>,
+) -> Result<Media, SdpError> {
     let line = section.start + 1;
     let head = media_line(&sdp.text(section.start)[2..]).ok_or(SdpError {
         line,
         what: "m=, a kind, a port, a protocol and 1 to 128 formats",
     })?;
-    let connection = connection_of(sdp, section.clone())?.or(shared);
-    if connection.is_none() && head.port != 0 {
-        return Err(SdpError {
-            line,
-            what: "a c= line for this stream",
-        });
-    }
+    let connection = match connection_of(sdp, section.clone()) {
+        Ok(None) => shared,
+        own => own,
+    };
+    let connection = match connection {
+        Ok(None) if head.port != 0 => {
+            return Err(SdpError {
+                line,
+                what: "a c= line for this stream",
+            });
+        }
+        Err(error) if head.port != 0 => return Err(error),
+        // A refused stream needs no address.
+        connection => connection.ok().flatten(),
+    };
     let said = sdp.said_direction(section.clone()).unwrap_or(sdp.direction);
     let hole = connection.is_some_and(|c| c.hole);
     let mut media = Media {
