@@ -4,10 +4,16 @@
 pub mod clock;
 pub mod config;
 pub mod driver;
+pub mod http;
+pub mod log;
 pub mod metrics;
+pub mod signals;
 pub mod sip_sockets;
+pub mod tasks;
+pub mod trunk_source;
 
 pub use clock::Clock;
 pub use driver::{Driver, DriverOptions, Handle, Inbox, InboxError};
 pub use metrics::Metrics;
 pub use sip_sockets::{SipSockets, SocketOptions};
+pub use tasks::{Machinery, Tasks};
