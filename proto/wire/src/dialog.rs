@@ -156,9 +156,9 @@ impl Dialog {
             Some((uri, sip)) if sip.param("lr").is_none() => {
                 routes.remove(0);
                 routes.push(format!("<{}>", self.remote_target));
-                (request_uri(uri, &sip), routes)
+                (request_uri(uri), routes)
             }
-            _ => (self.remote_target.to_string(), routes),
+            _ => (request_uri(&self.remote_target), routes),
         }
     }
 
@@ -219,11 +219,10 @@ impl Dialog {
     }
 }
 
-/// The Contact's URI, where it can stand in a request line.
+/// The Contact's URI: SIP or SIPS, as RFC 3261 12.1.1 asks.
 fn target(message: &Message) -> Option<Box<str>> {
     let uri = message.contact()?.uri;
-    let printable = |b: u8| b > b' ' && !matches!(b, b'<' | b'>' | 0x7f);
-    (!uri.is_empty() && uri.bytes().all(printable)).then(|| uri.into())
+    SipUri::parse(uri).map(|_| uri.into())
 }
 
 /// The Record-Route values in order, each on one line. A display name that is not UTF-8 is
@@ -268,14 +267,17 @@ fn with_tag(value: &[u8], tag: &str) -> Vec<u8> {
     out
 }
 
-/// A strict router's URI as a Request-URI: without headers and `method`, which may not stand
-/// there (RFC 3261 12.2.1.1).
-fn request_uri(uri: &str, parts: &SipUri<'_>) -> String {
-    let uri = uri
-        .strip_suffix(parts.headers)
-        .unwrap_or(uri)
-        .trim_end_matches('?');
-    let mut out = uri.strip_suffix(parts.params).unwrap_or(uri).to_owned();
+/// A URI as a Request-URI: without headers and `method`, which may not stand there (RFC 3261
+/// 19.1.1).
+fn request_uri(uri: &str) -> String {
+    let Some(parts) = SipUri::parse(uri) else {
+        return uri.to_owned();
+    };
+    let uri = match parts.headers {
+        "" => uri.trim_end_matches('?'),
+        headers => &uri[..uri.len() - headers.len() - 1],
+    };
+    let mut out = uri[..uri.len() - parts.params.len()].to_owned();
     for param in parts
         .params
         .split(';')

@@ -241,14 +241,36 @@ fn only_a_target_refresh_moves_the_remote_target() {
 }
 
 #[test]
-fn a_contact_that_fits_no_request_line_is_not_taken() {
-    let mut alice = uac("");
-    alice
-        .accept(&from_bob("INVITE", 1, "Contact: *\r\n"))
-        .expect("in order");
-    assert_eq!(&*alice.remote_target, "sip:bob@192.0.2.30:5080");
-    let invite = invite_with("", "Contact: *\r\n");
-    assert!(Dialog::uas(&invite, "t", flow()).is_none());
+fn a_contact_that_is_no_sip_uri_is_not_taken() {
+    for contact in [
+        "Contact: *\r\n",
+        "Contact: <tel:+123>\r\n",
+        "Contact: <sip:a@h^>\r\n",
+    ] {
+        let mut alice = uac("");
+        alice
+            .accept(&from_bob("INVITE", 1, contact))
+            .expect("in order");
+        assert_eq!(&*alice.remote_target, "sip:bob@192.0.2.30:5080");
+        let invite = invite_with("", contact);
+        assert!(Dialog::uas(&invite, "t", flow()).is_none());
+    }
+}
+
+#[test]
+fn what_may_not_stand_in_a_request_uri_is_left_out() {
+    for (contact, uri) in [
+        (
+            "sip:a;b?c@h:5080;transport=udp?X=y",
+            "sip:a;b?c@h:5080;transport=udp",
+        ),
+        ("sip:a@h;Method=BYE;ob?", "sip:a@h;ob"),
+        ("sips:[2001:db8::1]", "sips:[2001:db8::1]"),
+    ] {
+        let mut bob = uas("");
+        bob.remote_target = contact.into();
+        assert_eq!(send(&mut bob, Method::Bye).request_uri(), uri);
+    }
 }
 
 #[test]
@@ -301,4 +323,59 @@ fn the_next_hop_of_an_ipv6_literal() {
     // An address of the other family cannot be reached by this flow.
     alice.route_set = vec!["<sip:192.0.2.20;lr>".into()];
     assert_eq!(alice.next_hop(), flow);
+}
+
+/// Whatever a peer puts into its INVITE: what the dialog then prints is a request of the same
+/// dialog, or is refused by the builder.
+#[test]
+fn no_mutation_of_an_invite_breaks_what_the_dialog_prints() {
+    let extra = "Contact: \"A\" <sip:alice@192.0.2.31;x=1?h=v>;q=1\r\n\
+                 Record-Route: \"P\" <sip:192.0.2.20:5070;method=BYE?a=b>;z,\r\n <sip:p2;lr>\r\n";
+    let original = invite_with("", extra).bytes().to_vec();
+    let mut random = crate::token::Tokens::new([3; 32]);
+    let spice = b"\r\n \t;,<>\"\\@?=:[]%\0\xff\x80zA0";
+    let (mut dialogs, mut printed) = (0, 0);
+    for _ in 0..20_000 {
+        let mut bytes = original.clone();
+        for _ in 0..1 + random.below(3) {
+            let at = random.below(bytes.len() as u64) as usize;
+            let with = spice[random.below(spice.len() as u64) as usize];
+            match random.below(3) {
+                0 => bytes[at] = with,
+                1 => bytes.insert(at, with),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        let Ok(invite) = Message::parse(bytes.into()) else {
+            continue;
+        };
+        let Some(mut dialog) = Dialog::uas(&invite, "bob-tag", flow()) else {
+            continue;
+        };
+        dialogs += 1;
+        dialog.next_hop();
+        let Ok(bytes) = dialog.request(&Method::Bye, "z9hG4bKnew").finish(None) else {
+            continue;
+        };
+        printed += 1;
+        let bye = Message::parse(bytes.clone()).unwrap_or_else(|error| {
+            panic!("{error}: {}", String::from_utf8_lossy(&bytes));
+        });
+        assert_eq!(bye.call_id(), invite.call_id());
+        let text = String::from_utf8_lossy(&bytes);
+        assert_eq!(
+            (bye.from_tag(), bye.method()),
+            ("bob-tag", &Method::Bye),
+            "{text}"
+        );
+        assert_eq!(
+            bye.to_tag().unwrap_or_default(),
+            invite.from_tag(),
+            "{text}"
+        );
+    }
+    assert!(
+        dialogs > 5_000 && printed > 5_000,
+        "{dialogs} dialogs, {printed} printed"
+    );
 }

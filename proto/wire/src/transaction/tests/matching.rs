@@ -242,3 +242,51 @@ fn testdata(name: &str) -> Option<Vec<std::path::PathBuf>> {
     paths.sort();
     Some(paths)
 }
+
+/// Broken messages neither panic nor leave anything behind, whatever state they meet.
+#[test]
+fn no_mutation_panics_or_stays() {
+    let mut random = crate::token::Tokens::new([5; 32]);
+    let mut rig = Rig::new(udp());
+    for _ in 0..5_000 {
+        for method in ["INVITE", "OPTIONS"] {
+            if rig.layer.len().0 < 4 {
+                rig.send(request(method, BRANCH));
+            }
+        }
+        let method = ["INVITE", "ACK", "CANCEL", "OPTIONS"][random.below(4) as usize];
+        let branch = [BRANCH, "1"][random.below(2) as usize];
+        let status = [100, 180, 200, 302, 487, 699][random.below(6) as usize];
+        let mut bytes = match random.below(2) {
+            0 => request(method, branch).into_bytes(),
+            _ => response(status, method, branch).into_bytes(),
+        };
+        let at = random.below(bytes.len() as u64) as usize;
+        bytes[at] = b"\r\n \t;,<>\"@=:\xff9Z"[random.below(15) as usize];
+        if let Ok(message) = Message::parse(bytes.into()) {
+            rig.layer.receive(rig.now, rig.key, message);
+            while rig.layer.poll_output().is_some() {}
+        }
+        rig.server = ServerId(random.below(20_000));
+        let status = [100, 180, 200, 302, 487, 699][random.below(6) as usize];
+        let answer = response(status, "INVITE", branch).into();
+        rig.layer.respond(rig.now, rig.server, status, answer);
+        rig.layer
+            .cancel(rig.now, ClientId(random.below(20_000)), &[]);
+        rig.layer.acked(ServerId(random.below(20_000)));
+        rig.now = rig.now + Duration::from_millis(random.below(400));
+        rig.layer.handle_deadline(rig.now);
+        while rig.layer.poll_output().is_some() {}
+    }
+    // What is left waits for its user: INVITEs to answer, and INVITEs that were told to wait.
+    for id in 0..40_000 {
+        rig.layer.abandon(ClientId(id));
+        let answer = response(500, "INVITE", BRANCH).into();
+        rig.layer.respond(rig.now, ServerId(id), 500, answer);
+    }
+    while let Some(due) = rig.layer.poll_deadline() {
+        rig.layer.handle_deadline(due);
+        while rig.layer.poll_output().is_some() {}
+    }
+    rig.assert_empty();
+}
