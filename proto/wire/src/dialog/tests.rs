@@ -204,6 +204,8 @@ fn each_request_takes_the_next_cseq_and_an_ack_that_of_its_invite() {
 fn a_lower_cseq_is_refused_and_changes_nothing() {
     let mut alice = uac("");
     assert_eq!(alice.accept(&from_bob("INFO", 50, "")), Ok(()));
+    // Only a lower number is out of order.
+    assert_eq!(alice.accept(&from_bob("INFO", 50, "")), Ok(()));
     let moved = "Contact: <sip:bob@192.0.2.66>\r\n";
     let refused = alice
         .accept(&from_bob("INVITE", 49, moved))

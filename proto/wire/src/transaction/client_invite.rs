@@ -65,12 +65,10 @@ impl ClientInvite {
             (State::Proceeding, ..200) => Effects::tell(Tell::Response),
             (State::Calling | State::Proceeding, 200..300) => {
                 self.state = State::Accepted;
-                self.cancel = Cancel::No;
                 Effects::tell(Tell::Response).linger(self.values.m())
             }
             (State::Calling | State::Proceeding, _) => {
                 self.state = State::Completed;
-                self.cancel = Cancel::No;
                 self.ack = derived::ack(&self.invite, response);
                 let effects = Effects::tell(Tell::Response).linger(self.values.d());
                 Effects {

@@ -89,6 +89,12 @@ fn accepted_and_acked_is_silent_and_absorbs_until_timer_l() {
     assert_eq!(rig.take(request("INVITE", BRANCH)), ["send 200"]);
     assert_eq!(rig.take(request("ACK", "z9hG4bKack")), ["ack"]);
     rig.layer.acked(rig.server);
+    let timer_l = Time::ZERO + Duration::from_secs(32);
+    assert_eq!(
+        rig.layer.poll_deadline(),
+        Some(timer_l),
+        "nothing is due before"
+    );
     assert_eq!(rig.take(request("INVITE", BRANCH)), [""; 0]);
     assert_eq!(rig.until(31_999), [""; 0]);
     assert_eq!(rig.layer.len(), (0, 1));
