@@ -36,6 +36,11 @@ pub(super) struct ClientInvite {
 }
 
 impl ClientInvite {
+    /// The INVITE.
+    pub fn invite(&self) -> &Message {
+        &self.invite
+    }
+
     /// Enters Calling.
     pub fn start(invite: Message, values: Values) -> (ClientInvite, Effects) {
         let effects = Effects {

@@ -157,6 +157,19 @@ impl<O: Copy> Layer<O> {
             .map(|entry| (&entry.request, entry.from))
     }
 
+    /// Sends the ACK for a 2xx: outside any transaction (RFC 3261 13.2.2.4).
+    pub fn send_ack(&mut self, to: TransportKey, bytes: Bytes) {
+        self.outputs.push_back(Output::Send(to, bytes));
+    }
+
+    /// The INVITE of a client transaction that is still there.
+    pub fn request_by(&self, client: ClientId) -> Option<&Message> {
+        match &self.clients.get(&client)?.machine {
+            ClientMachine::Invite(machine) => Some(machine.invite()),
+            ClientMachine::Other(_) => None,
+        }
+    }
+
     /// The transport to this peer failed (a refused datagram): client transactions towards it
     /// that still wait for a first response end with `Timeout { transport: true }`.
     pub fn transport_failed(&mut self, _now: Time, key: TransportKey) {
