@@ -1,1 +1,15 @@
-//! Skeleton.
+//! One B2BUA leg (dialog, transactions, offers) as a pure state machine, and the neutral signals
+//! by which the two legs of a call speak to each other: a leg never sees the other's messages.
+
+mod call_setup;
+mod identity;
+mod in_dialog;
+mod leg;
+mod passage;
+mod signal;
+
+pub use call_setup::Setup;
+pub use identity::Stamp;
+pub use leg::{Ctx, Leg, State};
+pub use passage::Passage;
+pub use signal::{EndCause, RequestId, Signal};

@@ -2,6 +2,8 @@
 //! thread that moves packets. The only package with `unsafe`. It judges nothing: it reports.
 
 pub mod command;
+pub mod pool;
+pub mod session;
 pub mod table;
 
 mod outbox;
@@ -17,5 +19,7 @@ pub use command::{
     Command, GroupId, GroupTick, Peer, Report, Side, SideSpec, Stats, StreamId, Tick,
 };
 pub use outbox::ReportSink;
+pub use pool::Ports;
 pub use relay::{Relay, RelayConfig, RelayCounters, RelayHandle, SendError};
+pub use session::{Carrier, MediaError, Place, Session};
 pub use table::{Applied, Channel, Reason, Table, Verdict};

@@ -1,0 +1,489 @@
+//! The media of one call: which session description each side gave, which ports stand between
+//! them, and what the relay has to be told. Pure.
+
+use crate::command::{Command, GroupId, Peer, Side, SideSpec, StreamId};
+use crate::pool::Ports;
+use bytes::Bytes;
+use holdline_wire::sdp::{Anchor, Media, Sdp, SdpError};
+use std::net::{IpAddr, SocketAddr};
+
+/// Why a description cannot be carried to the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MediaError {
+    /// It is no session description.
+    #[error(transparent)]
+    Sdp(#[from] SdpError),
+    /// No port pair is free.
+    #[error("no media port is free")]
+    NoPort,
+}
+
+/// What a description came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// An INVITE, re-INVITE or UPDATE: an offer.
+    Request,
+    /// A provisional response.
+    Provisional,
+    /// A final 2xx response.
+    Final,
+    /// An ACK: the answer to an offer in a 2xx.
+    Ack,
+}
+
+/// What a program's media address is on each side, and whom the far side speaks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Our address towards the near side.
+    pub near: IpAddr,
+    /// Our address towards the far side.
+    pub far: IpAddr,
+    /// Whether the near side must see one SSRC (spec: X29).
+    pub steady: bool,
+    /// The session id of the descriptions that we send (RFC 8866 section 5.2).
+    pub session: u64,
+}
+
+/// A media stream that has its ports.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    id: StreamId,
+    near: u16,
+    far: u16,
+}
+
+/// What was last sent to a side: its version grows when it changes (RFC 3264 section 8).
+#[derive(Clone, Debug, Default)]
+struct Sent {
+    version: u64,
+    body: Bytes,
+}
+
+/// An offer that is being answered.
+#[derive(Clone, Debug)]
+struct Exchange {
+    offerer: Side,
+    offer: Sdp,
+    answered: bool,
+}
+
+/// The far ports of an attempt that was given up but not cancelled.
+#[derive(Clone, Debug)]
+struct Parked {
+    session: u64,
+    ports: Vec<(StreamId, u16)>,
+}
+
+/// The media of one call.
+#[derive(Debug)]
+pub struct Session {
+    place: Place,
+    group: GroupId,
+    streams: Vec<Option<Stream>>,
+    near: Option<Sdp>,
+    far: Option<Sdp>,
+    exchange: Option<Exchange>,
+    sent_near: Sent,
+    sent_far: Sent,
+    /// Whether offer and answer were completed by a final response once.
+    agreed: bool,
+    /// The attempt to move that is under way.
+    attempt: Option<u64>,
+    /// Attempts before it that may still be answered.
+    parked: Vec<Parked>,
+}
+
+impl Session {
+    /// A call without streams yet.
+    pub fn new(place: Place, group: GroupId) -> Session {
+        Session {
+            place,
+            group,
+            streams: Vec::new(),
+            near: None,
+            far: None,
+            exchange: None,
+            sent_near: Sent::default(),
+            sent_far: Sent::default(),
+            agreed: false,
+            attempt: None,
+            parked: Vec::new(),
+        }
+    }
+
+    /// Takes the description that came from `from` and returns the one for the other side. What
+    /// it is, offer or answer, follows from its carrier (RFC 3264, RFC 6337 section 2).
+    pub fn carry(
+        &mut self,
+        ports: &mut Ports,
+        out: &mut Vec<Command>,
+        from: Side,
+        carrier: Carrier,
+        bytes: Bytes,
+    ) -> Result<Bytes, MediaError> {
+        let sdp = Sdp::parse(bytes)?;
+        let answers = carrier != Carrier::Request
+            && self
+                .exchange
+                .as_ref()
+                .is_some_and(|exchange| exchange.offerer == from.other());
+        if answers {
+            self.answer(out, ports, from, &sdp);
+        } else {
+            self.open(ports, out, from, &sdp)?;
+            self.exchange = Some(Exchange {
+                offerer: from,
+                offer: sdp.clone(),
+                answered: false,
+            });
+        }
+        if answers && matches!(carrier, Carrier::Final | Carrier::Ack) {
+            self.exchange = None;
+            self.agreed = true;
+        }
+        Ok(self.describe(from.other(), &sdp))
+    }
+
+    /// The request that carried the offer was refused: what was agreed before stays in force.
+    pub fn refused(&mut self, ports: &mut Ports, out: &mut Vec<Command>) {
+        let Some(exchange) = self.exchange.take() else {
+            return;
+        };
+        self.attempt = None;
+        if !exchange.answered {
+            self.close_unused(ports, out);
+        }
+    }
+
+    /// Moves the far side to fresh ports for `group` and returns the offer for the new node:
+    /// exactly what is in use (spec: X24a), or, for a call that is still being set up, its own
+    /// offer once more (spec: X26). `None` where there is no media to offer. `session` names the
+    /// attempt: an attempt before it that has no final answer keeps its ports, see
+    /// [`Session::adopt`].
+    pub fn move_far(
+        &mut self,
+        ports: &mut Ports,
+        out: &mut Vec<Command>,
+        group: GroupId,
+        session: u64,
+    ) -> Result<Option<Bytes>, MediaError> {
+        let setup = self.setup_offer();
+        let Some(offer) = self.attempt_offer().or(setup).or_else(|| self.in_use()) else {
+            self.group = group;
+            return Ok(None);
+        };
+        let attempted = self.attempt.is_some();
+        if !attempted {
+            self.close_unused(ports, out);
+        }
+        let mut fresh = Vec::with_capacity(self.streams.len());
+        for stream in self.streams.iter().flatten() {
+            let Some(port) = ports.take() else {
+                fresh.into_iter().for_each(|(_, port)| ports.put(port));
+                return Err(MediaError::NoPort);
+            };
+            fresh.push((stream.id, port));
+        }
+        let old: Vec<(StreamId, u16)> = self
+            .streams
+            .iter()
+            .flatten()
+            .map(|stream| (stream.id, stream.far))
+            .collect();
+        match self.attempt {
+            Some(attempt) => self.parked.push(Parked {
+                session: attempt,
+                ports: old,
+            }),
+            None => old.into_iter().for_each(|(_, port)| ports.put(port)),
+        }
+        self.group = group;
+        self.place.session = session;
+        self.attempt = Some(session);
+        self.take_far(&fresh, out);
+        self.sent_far = Sent::default();
+        let described = self.describe(Side::Far, &offer);
+        self.exchange = Some(Exchange {
+            offerer: Side::Near,
+            offer,
+            answered: false,
+        });
+        Ok(Some(described))
+    }
+
+    /// The attempt named `session` was answered after a later one had been started: its ports
+    /// become the call's again (spec: X24). False where it is not known.
+    pub fn adopt(&mut self, out: &mut Vec<Command>, group: GroupId, session: u64) -> bool {
+        let Some(index) = self
+            .parked
+            .iter()
+            .position(|parked| parked.session == session)
+        else {
+            return false;
+        };
+        let parked = self.parked.swap_remove(index);
+        let current = self
+            .streams
+            .iter()
+            .flatten()
+            .map(|stream| (stream.id, stream.far))
+            .collect();
+        if let Some(attempt) = self.attempt.replace(session) {
+            self.parked.push(Parked {
+                session: attempt,
+                ports: current,
+            });
+        }
+        self.group = group;
+        self.place.session = session;
+        self.take_far(&parked.ports, out);
+        true
+    }
+
+    /// The move is over: the ports of the attempts that were not taken are free again.
+    pub fn settled(&mut self, ports: &mut Ports) {
+        self.attempt = None;
+        for parked in self.parked.drain(..) {
+            parked
+                .ports
+                .into_iter()
+                .for_each(|(_, port)| ports.put(port));
+        }
+    }
+
+    fn take_far(&mut self, fresh: &[(StreamId, u16)], out: &mut Vec<Command>) {
+        for (id, port) in fresh {
+            if let Some(stream) = self.streams.iter_mut().flatten().find(|s| s.id == *id) {
+                stream.far = *port;
+                let local = SocketAddr::new(self.place.far, *port);
+                let far = SideSpec { local, peer: None };
+                out.push(Command::Move {
+                    stream: *id,
+                    far,
+                    group: self.group,
+                });
+            }
+        }
+    }
+
+    /// What the attempt before offered: the next one offers the same.
+    fn attempt_offer(&self) -> Option<Sdp> {
+        let exchange = self.exchange.as_ref().filter(|_| self.attempt.is_some())?;
+        Some(exchange.offer.clone())
+    }
+
+    /// The near side's first offer, while no final answer to it came.
+    fn setup_offer(&self) -> Option<Sdp> {
+        let exchange = self.exchange.as_ref().filter(|_| !self.agreed)?;
+        (exchange.offerer == Side::Near).then(|| exchange.offer.clone())
+    }
+
+    fn in_use(&self) -> Option<Sdp> {
+        Some(self.near.as_ref()?.in_use(self.far.as_ref()?))
+    }
+
+    /// Takes a failover offer from the near side: returns our own answer to it, which mirrors it
+    /// so that media can turn at once, and the same offer for the far side (spec: X31a).
+    pub fn mirror(
+        &mut self,
+        ports: &mut Ports,
+        out: &mut Vec<Command>,
+        bytes: Bytes,
+    ) -> Result<(Bytes, Bytes), MediaError> {
+        let offer = self.carry(ports, out, Side::Near, Carrier::Request, bytes)?;
+        let Some(exchange) = &self.exchange else {
+            return Ok((Bytes::new(), offer));
+        };
+        let anchors = self.anchors(Side::Near);
+        let answer = exchange
+            .offer
+            .mirrored(&anchors, self.place.session)
+            .bytes()
+            .clone();
+        self.sent_near = Sent {
+            version: 1,
+            body: without_origin(&answer),
+        };
+        Ok((answer, offer))
+    }
+
+    /// Takes the ports of every stream back.
+    pub fn release(&mut self, ports: &mut Ports, out: &mut Vec<Command>) {
+        for stream in self.streams.drain(..).flatten() {
+            close(stream, ports, out);
+        }
+        self.settled(ports);
+        self.exchange = None;
+    }
+
+    /// Sets whom the far side's packets speak for, before the first stream.
+    pub fn speak_for(&mut self, group: GroupId) {
+        self.group = group;
+    }
+
+    /// Whom the far side's packets speak for.
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// How many streams have ports.
+    pub fn live_streams(&self) -> usize {
+        self.streams.iter().flatten().count()
+    }
+
+    /// The streams, for reports that name one.
+    pub fn streams(&self) -> impl Iterator<Item = StreamId> + '_ {
+        self.streams.iter().flatten().map(|stream| stream.id)
+    }
+
+    /// Opens a stream for each live m-line that has none yet.
+    fn open(
+        &mut self,
+        ports: &mut Ports,
+        out: &mut Vec<Command>,
+        from: Side,
+        sdp: &Sdp,
+    ) -> Result<(), MediaError> {
+        self.streams
+            .resize(sdp.media().len().max(self.streams.len()), None);
+        for (index, media) in sdp.media().iter().enumerate() {
+            if media.port == 0 || self.streams[index].is_some() {
+                continue;
+            }
+            let near = ports.take().ok_or(MediaError::NoPort)?;
+            let Some(far) = ports.take() else {
+                ports.put(near);
+                return Err(MediaError::NoPort);
+            };
+            let stream = Stream {
+                id: ports.stream(),
+                near,
+                far,
+            };
+            self.streams[index] = Some(stream);
+            let side = |side: Side, ip, port| SideSpec {
+                local: SocketAddr::new(ip, port),
+                peer: if side == from { peer_of(media) } else { None },
+            };
+            out.push(Command::Install {
+                stream: stream.id,
+                near: side(Side::Near, self.place.near, near),
+                far: side(Side::Far, self.place.far, far),
+                group: self.group,
+                clock_rate: media.clock_rate(),
+                steady: self.place.steady,
+            });
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, out: &mut Vec<Command>, ports: &mut Ports, from: Side, sdp: &Sdp) {
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
+        exchange.answered = true;
+        let offer = exchange.offer.clone();
+        let (near, far) = match from {
+            Side::Far => (offer, sdp.clone()),
+            Side::Near => (sdp.clone(), offer),
+        };
+        for index in 0..self.streams.len() {
+            let Some(stream) = self.streams[index] else {
+                continue;
+            };
+            match (near.media().get(index), far.media().get(index)) {
+                (Some(near), Some(far)) if near.port != 0 && far.port != 0 => {
+                    for (side, media) in [(Side::Near, near), (Side::Far, far)] {
+                        let peer = peer_of(media);
+                        out.push(Command::SetPeer {
+                            stream: stream.id,
+                            side,
+                            peer,
+                        });
+                    }
+                }
+                _ => {
+                    self.streams[index] = None;
+                    close(stream, ports, out);
+                }
+            }
+        }
+        (self.near, self.far) = (Some(near), Some(far));
+    }
+
+    /// Closes the streams that the descriptions in force do not have.
+    fn close_unused(&mut self, ports: &mut Ports, out: &mut Vec<Command>) {
+        for index in 0..self.streams.len() {
+            let agreed = |sdp: &Option<Sdp>| {
+                let media = sdp.as_ref().and_then(|sdp| sdp.media().get(index));
+                media.is_some_and(|media| media.port != 0)
+            };
+            if !(agreed(&self.near) && agreed(&self.far))
+                && let Some(stream) = self.streams[index].take()
+            {
+                close(stream, ports, out);
+            }
+        }
+    }
+
+    fn anchors(&self, side: Side) -> Vec<Option<Anchor>> {
+        let anchor = |stream: &Stream| {
+            let (ip, port) = match side {
+                Side::Near => (self.place.near, stream.near),
+                Side::Far => (self.place.far, stream.far),
+            };
+            Anchor {
+                rtp: SocketAddr::new(ip, port),
+            }
+        };
+        self.streams
+            .iter()
+            .map(|stream| stream.as_ref().map(anchor))
+            .collect()
+    }
+
+    /// `sdp` as `side` gets it: our ports, our origin, a version that grows with each change.
+    fn describe(&mut self, side: Side, sdp: &Sdp) -> Bytes {
+        let anchored = sdp.anchored(&self.anchors(side));
+        let (ip, sent) = match side {
+            Side::Near => (self.place.near, &mut self.sent_near),
+            Side::Far => (self.place.far, &mut self.sent_far),
+        };
+        let body = without_origin(anchored.bytes());
+        if sent.body != body {
+            *sent = Sent {
+                version: sent.version + 1,
+                body,
+            };
+        }
+        anchored
+            .with_origin(self.place.session, sent.version, ip)
+            .bytes()
+            .clone()
+    }
+}
+
+fn close(stream: Stream, ports: &mut Ports, out: &mut Vec<Command>) {
+    out.push(Command::Remove { stream: stream.id });
+    ports.put(stream.near);
+    ports.put(stream.far);
+}
+
+fn peer_of(media: &Media) -> Option<Peer> {
+    let rtp = media.rtp_addr()?;
+    Some(Peer {
+        rtp,
+        rtcp: if media.mux { Some(rtp) } else { media.rtcp },
+    })
+}
+
+/// The description without its o= line, to see whether anything else changed.
+fn without_origin(sdp: &Bytes) -> Bytes {
+    let kept: Vec<u8> = sdp
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| !line.starts_with(b"o="))
+        .flatten()
+        .copied()
+        .collect();
+    kept.into()
+}
