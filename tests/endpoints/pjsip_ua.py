@@ -6,84 +6,20 @@ Everything runs on one thread: PJSIP is polled from the main loop, and the callb
 poll. Media runs on PJSIP's own threads behind a null sound device. See README.md for commands and events.
 """
 import argparse
-import json
 import os
-import re
 import select
 import signal
-import sys
 import time
 
 import pjsua2 as pj
 
+from pjsip_events import Wire, emit
+
 RATE = 8000  # clock of the conference bridge, so also of the recordings
-STATES = {
-    pj.PJSIP_INV_STATE_NULL: "null",
-    pj.PJSIP_INV_STATE_CALLING: "calling",
-    pj.PJSIP_INV_STATE_INCOMING: "incoming",
-    pj.PJSIP_INV_STATE_EARLY: "early",
-    pj.PJSIP_INV_STATE_CONNECTING: "connecting",
-    pj.PJSIP_INV_STATE_CONFIRMED: "confirmed",
-    pj.PJSIP_INV_STATE_DISCONNECTED: "disconnected",
-}
-DIRECTIONS = {0: "inactive", 1: "sendonly", 2: "recvonly", 3: "sendrecv"}
-MEDIA = {
-    pj.PJSUA_CALL_MEDIA_NONE: "none",
-    pj.PJSUA_CALL_MEDIA_ACTIVE: "active",
-    pj.PJSUA_CALL_MEDIA_LOCAL_HOLD: "local-hold",
-    pj.PJSUA_CALL_MEDIA_REMOTE_HOLD: "remote-hold",
-    pj.PJSUA_CALL_MEDIA_ERROR: "error",
-}
-# The line PJSIP logs in front of each whole message.
-WIRE = re.compile(r"(TX|RX) \d+ bytes .*? (?:to|from) (\w+) (\S+):\r?\n(.*)", re.S)
-
-
-def emit(event, **fields):
-    fields = {"t": round(time.monotonic(), 6), "event": event, **fields}
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
-
-
-class Wire(pj.LogWriter):
-    """Turns PJSIP's message log into `sip` events; other lines go to --log, or nowhere."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.file = open(path, "w", buffering=1) if path else None
-
-    def write(self, entry):
-        if self.file:
-            self.file.write(f"{time.monotonic():.6f} {entry.msg.rstrip()}\n")
-        found = WIRE.search(entry.msg)
-        if not found:
-            return
-        way, transport, peer, text = found.groups()
-        head, _, body = text.replace("\r\n", "\n").partition("\n\n")
-        first, *lines = head.split("\n")
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(":")
-            headers.setdefault(name.strip().lower(), value.strip())
-
-        def header(name, short=None):
-            return headers.get(name, headers.get(short, ""))
-
-        words = first.split(" ")
-        reply = words[0] == "SIP/2.0"
-        cseq = header("cseq").split()
-        media = re.findall(r"^a=(sendrecv|sendonly|recvonly|inactive)\b", body, re.M)
-        emit("sip", way="sent" if way == "TX" else "received", peer=peer, transport=transport.lower(),
-             method=cseq[1] if reply and len(cseq) > 1 else words[0],
-             status=int(words[1]) if reply else None,
-             call_id=header("call-id", "i"), cseq=int(cseq[0]) if cseq else None,
-             from_tag=tag(header("from", "f")), to_tag=tag(header("to", "t")),
-             reason=header("reason") or None, replaces=header("replaces") or None,
-             sdp=(media[0] if media else "sendrecv") if "m=audio" in body else None)
-
-
-def tag(value):
-    found = re.search(r";tag=([^;>\s]+)", value)
-    return found.group(1) if found else None
+# PJSIP's enumerations, in their order.
+STATES = ("null", "calling", "incoming", "early", "connecting", "confirmed", "disconnected")
+DIRECTIONS = ("inactive", "sendonly", "recvonly", "sendrecv")
+MEDIA = ("none", "active", "local-hold", "remote-hold", "error")
 
 
 class Call(pj.Call):
@@ -96,75 +32,70 @@ class Call(pj.Call):
     def describe(self):
         info = self.getInfo()
         self.sip_id = info.callIdString or self.sip_id
-        return info, {"call_id": self.sip_id, "state": STATES.get(info.state, str(info.state)),
+        return info, {"call_id": self.sip_id, "state": STATES[info.state],
                       "last_status": int(info.lastStatusCode), "reason": info.lastReason}
 
     def onCallState(self, prm):
         info, fields = self.describe()
         emit("state", **fields)
         if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            self.ua.forget(self)
+            # Later, as the object must outlive the callback that it is in.
+            self.ua.later(0, lambda: self in self.ua.calls and self.ua.calls.remove(self))
 
     def onCallMediaState(self, prm):
         self.connect()
 
     def connect(self):
         """Joins tone and recorder to the call's audio. Harmless to repeat."""
-        info, fields = self.describe()
+        info, _ = self.describe()  # keep a reference: the media list lives inside of it
         for media in info.media:
+            extra = {}
             if media.type != pj.PJMEDIA_TYPE_AUDIO:
                 continue
-            extra = {}
-            if media.status in (pj.PJSUA_CALL_MEDIA_ACTIVE, pj.PJSUA_CALL_MEDIA_REMOTE_HOLD):
+            if MEDIA[media.status] in ("active", "remote-hold") and media.audioConfSlot != pj.PJSUA_INVALID_ID:
                 audio = self.getAudioMedia(media.index)
                 self.ua.source.startTransmit(audio)
                 audio.startTransmit(self.ua.recorder or self.ua.silence)
-            try:
                 stream = self.getStreamInfo(media.index)
                 extra = {"codec": f"{stream.codecName}/{stream.codecClockRate}", "pt": stream.txPt,
                          "dtmf_pt": stream.audTxEventPt, "remote_rtp": stream.remoteRtpAddress}
-            except pj.Error:
-                pass  # no stream while inactive
-            emit("media", call_id=fields["call_id"], index=media.index,
-                 direction=DIRECTIONS.get(media.dir, str(media.dir)),
-                 status=MEDIA.get(media.status, str(media.status)),
-                 active=media.status == pj.PJSUA_CALL_MEDIA_ACTIVE,
-                 hold=media.status in (pj.PJSUA_CALL_MEDIA_LOCAL_HOLD, pj.PJSUA_CALL_MEDIA_REMOTE_HOLD),
-                 **extra)
+            emit("media", call_id=self.sip_id, direction=DIRECTIONS[media.dir], status=MEDIA[media.status],
+                 active=bool(extra) and MEDIA[media.status] == "active",
+                 hold=MEDIA[media.status].endswith("hold"), **extra)
 
     def leave(self):
         """A replaced call lives on until its BYE is answered or has timed out: take it out of commands and audio."""
         self.replaced = True
-        for media in self.getInfo().media:
+        info = self.getInfo()
+        for media in info.media:
             if media.type == pj.PJMEDIA_TYPE_AUDIO and media.audioConfSlot != pj.PJSUA_INVALID_ID:
                 audio = self.getAudioMedia(media.index)
                 self.ua.source.stopTransmit(audio)
                 audio.stopTransmit(self.ua.recorder or self.ua.silence)
 
     def onStreamDestroyed(self, prm):
-        # Every offer/answer that changes something makes a new stream, so a call may have several of these.
-        try:
-            rtcp = self.getStreamStat(prm.streamIdx).rtcp
-        except pj.Error:
-            return
+        # Every offer and answer that changes something makes a new stream, so a call may have several of these.
+        rtcp = self.getStreamStat(prm.streamIdx).rtcp
         fields = {}
         for way, side in (("rx", rtcp.rxStat), ("tx", rtcp.txStat)):
-            fields.update({f"{way}_packets": side.pkt, f"{way}_lost": side.loss, f"{way}_discarded": side.discard,
-                           f"{way}_dup": side.dup, f"{way}_reordered": side.reorder,
-                           f"{way}_max_jitter_us": side.jitterUsec.max})
-        emit("stats", call_id=self.sip_id, index=prm.streamIdx, **fields)
+            fields |= {f"{way}_packets": side.pkt, f"{way}_lost": side.loss, f"{way}_discarded": side.discard,
+                       f"{way}_dup": side.dup, f"{way}_reordered": side.reorder,
+                       f"{way}_max_jitter_us": side.jitterUsec.max}
+        emit("stats", call_id=self.sip_id, **fields)
+
+    def onDtmfDigit(self, prm):
+        emit("dtmf", call_id=self.sip_id, digit=prm.digit)
 
     def onCallReplaceRequest(self, prm):
-        emit("replace-request", call_id=self.describe()[1]["call_id"])
+        emit("replace-request", call_id=self.sip_id)
 
     def onCallReplaced(self, prm):
-        # PJSIP has answered the new call already; whatever it reported before this went to nobody.
-        new = Call(self.ua, prm.newCallId)
-        prm.newCall = new
+        # Its media and the 200 come right after this, in callbacks of the new object.
+        new = prm.newCall = Call(self.ua, prm.newCallId)
         self.ua.calls.append(new)
         self.leave()
-        emit("replaced", old=self.describe()[1]["call_id"], new=new.describe()[1]["call_id"])
-        new.connect()
+        new.describe()
+        emit("replaced", old=self.sip_id, new=new.sip_id)
 
 
 class Account(pj.Account):
@@ -175,17 +106,11 @@ class Account(pj.Account):
     def onIncomingCall(self, prm):
         call = Call(self.ua, prm.callId)
         self.ua.calls.append(call)
-        info, fields = call.describe()
-        emit("incoming", call_id=fields["call_id"], remote=info.remoteUri, local=info.localUri)
+        info, _ = call.describe()
+        emit("incoming", call_id=call.sip_id, remote=info.remoteUri, local=info.localUri)
         if self.ua.args.auto_answer:
-            call.answer(answer(180))
-            self.ua.later(self.ua.args.ring_ms / 1000, lambda: call in self.ua.calls and call.answer(answer(200)))
-
-
-def answer(status):
-    prm = pj.CallOpParam(True)
-    prm.statusCode = status
-    return prm
+            self.ua.operate(180, call)
+            self.ua.later(self.ua.args.ring_ms / 1000, lambda: call in self.ua.live() and self.ua.operate(200, call))
 
 
 class Agent:
@@ -197,6 +122,7 @@ class Agent:
         config = pj.EpConfig()
         config.uaConfig.threadCnt = 0
         config.uaConfig.mainThreadOnly = True
+        config.uaConfig.maxCalls = 32
         config.uaConfig.userAgent = f"pjsip-ua {args.name}"
         config.medConfig.clockRate = config.medConfig.sndClockRate = RATE
         config.medConfig.noVad = True  # a steady stream of packets
@@ -204,13 +130,12 @@ class Agent:
         self.wire = Wire(args.log)
         config.logConfig.writer = self.wire
         config.logConfig.level = config.logConfig.consoleLevel = 5 if args.log else 4
-        config.logConfig.msgLogging = 1
-        config.logConfig.decor = 0
+        config.logConfig.msgLogging, config.logConfig.decor = 1, 0
         self.endpoint.libInit(config)
         transport = pj.TransportConfig()
         transport.port = args.port
         transport.boundAddress = transport.publicAddress = args.bind
-        kind = {"udp": pj.PJSIP_TRANSPORT_UDP, "tcp": pj.PJSIP_TRANSPORT_TCP}[args.transport]
+        kind = pj.PJSIP_TRANSPORT_TCP if args.transport == "tcp" else pj.PJSIP_TRANSPORT_UDP
         transport_id = self.endpoint.transportCreate(kind, transport)
         self.endpoint.libStart()
         self.endpoint.audDevManager().setNullDev()
@@ -229,26 +154,18 @@ class Agent:
         config = pj.AccountConfig()
         config.idUri = f"sip:{args.name}@{args.bind}:{args.port}"
         config.sipConfig.transportId = transport_id
-        config.mediaConfig.transportConfig.port = args.rtp_port
-        config.mediaConfig.transportConfig.portRange = args.rtp_range
-        config.mediaConfig.transportConfig.boundAddress = args.bind
-        config.mediaConfig.transportConfig.publicAddress = args.bind
-        config.callConfig.timerUse = {"no": pj.PJSUA_SIP_TIMER_INACTIVE, "optional": pj.PJSUA_SIP_TIMER_OPTIONAL,
-                                      "always": pj.PJSUA_SIP_TIMER_ALWAYS}[args.timer]
+        rtp = config.mediaConfig.transportConfig
+        rtp.port, rtp.portRange, rtp.boundAddress, rtp.publicAddress = args.rtp_port, 100, args.bind, args.bind
+        config.callConfig.timerUse = {"no": 0, "optional": 1, "required": 2, "always": 3}[args.timer]
         config.callConfig.timerSessExpiresSec = args.session_expires
         self.account.create(config)
-        if args.tone:
-            self.tone(args.tone)
+        self.tone(args.tone)
         if args.record:
             self.record(args.record)
         emit("ready", name=args.name, uri=config.idUri, pid=os.getpid())
 
     def later(self, seconds, action):
         self.timers.append((time.monotonic() + seconds, action))
-
-    def forget(self, call):
-        # The object must outlive the callback that it is in.
-        self.later(0, lambda: call in self.calls and self.calls.remove(call))
 
     def tone(self, hertz):
         self.source.stop()
@@ -273,43 +190,54 @@ class Agent:
         return [call for call in self.calls if call.isActive() and not call.replaced]
 
     def command(self, line):
-        word, _, rest = line.strip().partition(" ")
+        word, rest = (line.strip() + " ").split(" ", 1)
+        rest = rest.strip()
         if word == "call":
             call = Call(self)
             self.calls.append(call)
-            call.makeCall(rest.strip(), pj.CallOpParam(True))
-            emit("calling", call_id=call.describe()[1]["call_id"], uri=rest.strip())
+            call.makeCall(rest, pj.CallOpParam(True))
+            call.describe()
+            emit("calling", call_id=call.sip_id, uri=rest)
         elif word == "tone":
             self.tone(float(rest))
         elif word == "record":
-            self.record(rest.strip())
+            self.record(rest)
         elif word == "calls":
             emit("calls", calls=[call.describe()[1] for call in self.live()])
+        elif word == "dtmf":
+            for call in self.live():
+                call.dialDtmf(rest)
         elif word in ("hold", "unhold", "hangup", "answer"):
             for call in self.live():
-                prm = pj.CallOpParam(True)
-                if word == "hold":
-                    call.setHold(prm)
-                elif word == "unhold":
-                    prm.opt.flag = pj.PJSUA_CALL_UNHOLD
-                    call.reinvite(prm)
-                elif word == "answer":
-                    call.answer(answer(200))
-                else:
-                    call.hangup(prm)
+                if rest in ("", call.sip_id):
+                    self.guard(lambda: self.operate(word, call))
         elif word == "quit":
             self.stop = True
         elif word:
             emit("error", text=f"unknown command: {word}")
 
+    def operate(self, word, call):
+        prm = pj.CallOpParam(True)
+        if word == "hold":
+            call.setHold(prm)
+        elif word == "unhold":
+            prm.opt.flag = pj.PJSUA_CALL_UNHOLD
+            call.reinvite(prm)
+        elif word == "hangup":
+            call.hangup(prm)
+        else:
+            prm.statusCode = 200 if word == "answer" else word
+            call.answer(prm)
+
     def run(self):
-        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stop", True))
-        signal.signal(signal.SIGINT, lambda *_: setattr(self, "stop", True))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(self, "stop", True))
         pending, open_input = b"", True
         while not self.stop:
             self.endpoint.libHandleEvents(10)
             now = time.monotonic()
-            due, self.timers = ([x for x in self.timers if x[0] <= now], [x for x in self.timers if x[0] > now])
+            due = [timer for timer in self.timers if timer[0] <= now]
+            self.timers = [timer for timer in self.timers if timer[0] > now]
             for _, action in due:
                 self.guard(action)
             if open_input and select.select([0], [], [], 0)[0]:
@@ -324,8 +252,10 @@ class Agent:
     def guard(self, action):
         try:
             action()
-        except (pj.Error, ValueError) as error:
-            emit("error", text=error.info() if isinstance(error, pj.Error) else str(error))
+        except pj.Error as error:
+            emit("error", text=error.info())
+        except ValueError as error:
+            emit("error", text=str(error))
 
     def close(self):
         self.guard(self.endpoint.hangupAllCalls)
@@ -333,12 +263,10 @@ class Agent:
         while self.live() and time.monotonic() < until:
             self.endpoint.libHandleEvents(10)
         # PJSIP objects must go before the library does, in this order.
-        self.recorder = None
+        self.recorder = self.source = self.silence = None
         self.calls.clear()
         self.timers.clear()
-        self.source = self.silence = None
         self.account.shutdown()
-        self.account = None
         self.endpoint.libDestroy()
         emit("bye")
         os._exit(0)  # the wrappers' destructors would call into a library that is gone
@@ -346,20 +274,20 @@ class Agent:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--bind", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=5070)
-    parser.add_argument("--transport", choices=("udp", "tcp"), default="udp")
-    parser.add_argument("--rtp-port", type=int, default=40000)
-    parser.add_argument("--rtp-range", type=int, default=100)
-    parser.add_argument("--auto-answer", action="store_true")
-    parser.add_argument("--ring-ms", type=int, default=200)
-    parser.add_argument("--record", metavar="WAV")
-    parser.add_argument("--tone", type=float, metavar="HZ")
-    parser.add_argument("--codecs", metavar="NAME,...", help="only these, in this order, e.g. PCMU,PCMA")
-    parser.add_argument("--timer", choices=("no", "optional", "always"), default="optional")
-    parser.add_argument("--session-expires", type=int, default=1800)
-    parser.add_argument("--log", metavar="FILE", help="write PJSIP's whole log here")
+    add = parser.add_argument
+    add("--name", required=True)
+    add("--bind", default="127.0.0.1")
+    add("--port", type=int, default=5070)
+    add("--transport", choices=("udp", "tcp"), default="udp")
+    add("--rtp-port", type=int, default=40000)
+    add("--auto-answer", action="store_true")
+    add("--ring-ms", type=int, default=200)
+    add("--record", metavar="WAV")
+    add("--tone", type=float, metavar="HZ")
+    add("--codecs", metavar="NAME,...", help="only these, in this order, e.g. PCMU,PCMA")
+    add("--timer", choices=("no", "optional", "required", "always"), default="optional")
+    add("--session-expires", type=int, default=1800)
+    add("--log", metavar="FILE", help="write PJSIP's whole log here")
     Agent(parser.parse_args()).run()
 
 
