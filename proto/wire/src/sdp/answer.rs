@@ -96,13 +96,32 @@ impl Sdp {
     }
 }
 
-/// Those of our formats that the peer lists too.
+/// Those of our formats that the peer lists too: under the same number, or else, where it
+/// renumbered a codec altogether, by the codec's name.
 fn common_formats(ours: &Media, theirs: &Media) -> Vec<Box<str>> {
-    let common: Vec<Box<str>> = ours
+    // For each of our formats its codec and whether the peer lists the number.
+    let listed: Vec<(Option<&Codec>, bool)> = ours
         .formats
         .iter()
         .zip(&ours.codecs)
-        .filter(|(format, codec)| is_common(format, codec.as_ref(), ours, theirs))
+        .map(|(format, codec)| {
+            (
+                codec.as_ref(),
+                is_same_number(format, codec.as_ref(), theirs),
+            )
+        })
+        .collect();
+    let renumbered = |codec: &Codec| {
+        // Two of our numbers may stand for one codec with different parameters (H264): where the
+        // peer chose among them by our numbers, its choice counts.
+        let chosen = |of: &(Option<&Codec>, bool)| of.1 && of.0.is_some_and(|of| of.is_same(codec));
+        !listed.iter().any(chosen) && theirs.codecs.iter().flatten().any(|of| of.is_same(codec))
+    };
+    let common: Vec<Box<str>> = ours
+        .formats
+        .iter()
+        .zip(&listed)
+        .filter(|(_, (codec, same))| *same || codec.is_some_and(renumbered))
         .map(|(format, _)| format.clone())
         .collect();
     let carries = |format: &str| !ours.codec(format).is_some_and(Codec::is_auxiliary);
@@ -113,22 +132,6 @@ fn common_formats(ours: &Media, theirs: &Media) -> Vec<Box<str>> {
     } else {
         ours.formats.clone()
     }
-}
-
-/// Whether the peer lists our `format`: under the same number, or else, where it renumbered that
-/// codec altogether, by the codec's name.
-fn is_common(format: &str, codec: Option<&Codec>, ours: &Media, theirs: &Media) -> bool {
-    if is_same_number(format, codec, theirs) {
-        return true;
-    }
-    let Some(codec) = codec else { return false };
-    // Two of our numbers may stand for one codec with different parameters (H264): where the
-    // peer chose among them by our numbers, its choice counts.
-    let chosen = ours.formats.iter().zip(&ours.codecs).any(|(number, of)| {
-        of.as_ref().is_some_and(|of| of.is_same(codec))
-            && is_same_number(number, of.as_ref(), theirs)
-    });
-    !chosen && theirs.codecs.iter().flatten().any(|of| of.is_same(codec))
 }
 
 /// Whether the peer lists the same number and means the same by it. Only a dynamic number that

@@ -1,47 +1,13 @@
 //! Editing: a set of changed, dropped and added lines, put into a fresh buffer in one pass.
 
 use super::parse::{attribute, direction_of, words};
-use super::{Anchor, Direction, Sdp};
+use super::{Direction, Sdp};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
 
-/// Attributes of ICE (RFC 8839): with a relay in the path they would lead past it.
-const ICE: [&str; 9] = [
-    "candidate",
-    "end-of-candidates",
-    "ice-lite",
-    "ice-mismatch",
-    "ice-options",
-    "ice-pacing",
-    "ice-pwd",
-    "ice-ufrag",
-    "remote-candidates",
-];
-
 impl Sdp {
-    /// Puts `anchors[i]` in place of the address of `media()[i]`: c= lines, the m-line's port
-    /// (without a port count: a relay has one pair a stream), a=rtcp; ICE candidates and the like,
-    /// which would lead past the relay, are removed. With rtcp-mux an a=rtcp line is removed too:
-    /// without it the port after RTP is what a peer without mux falls back to, and that is the
-    /// relay's. A hold by zero address becomes a=sendonly (or inactive), since the address that
-    /// said so is gone. The o= line's address stays. A `None` or missing anchor sets port 0; a
-    /// refused stream stays refused. Everything else stays byte for byte.
-    #[must_use]
-    pub fn anchored(&self, anchors: &[Option<Anchor>]) -> Sdp {
-        let mut edit = Edit::new(self);
-        edit.anchor(anchors);
-        for (index, media) in self.media.iter().enumerate() {
-            let section = self.sections[index].clone();
-            let live = media.port != 0 && anchors.get(index).is_some_and(Option::is_some);
-            if live && self.said_direction(section).unwrap_or(self.direction) != media.direction {
-                edit.set_direction(index, media.direction);
-            }
-        }
-        edit.finish()
-    }
-
     /// Replaces the o= line's session id and version (and its address), for a description that
     /// stands in a new dialog of ours.
     #[must_use]
@@ -79,7 +45,7 @@ impl Sdp {
 
 /// An edit of one description that is under way.
 pub(super) struct Edit<'a> {
-    sdp: &'a Sdp,
+    pub(super) sdp: &'a Sdp,
     /// New texts of lines; `None` drops the line.
     changed: BTreeMap<usize, Option<Vec<u8>>>,
     /// New lines, each list after the line with that number.
@@ -139,28 +105,28 @@ impl<'a> Edit<'a> {
     }
 
     /// The text of a line as edited so far; a dropped one is empty.
-    fn text(&self, line: usize) -> &[u8] {
+    pub(super) fn text(&self, line: usize) -> &[u8] {
         match self.changed.get(&line) {
             None => self.sdp.text(line),
             Some(text) => text.as_deref().unwrap_or_default(),
         }
     }
 
-    fn put(&mut self, line: usize, text: Vec<u8>) {
+    pub(super) fn put(&mut self, line: usize, text: Vec<u8>) {
         if text != self.text(line) {
             self.changed.insert(line, Some(text));
         }
     }
 
-    fn drop_line(&mut self, line: usize) {
+    pub(super) fn drop_line(&mut self, line: usize) {
         self.changed.insert(line, None);
     }
 
-    fn add_after(&mut self, line: usize, text: Vec<u8>) {
+    pub(super) fn add_after(&mut self, line: usize, text: Vec<u8>) {
         self.added.entry(line).or_default().push(text);
     }
 
-    fn section(&self, index: usize) -> Range<usize> {
+    pub(super) fn section(&self, index: usize) -> Range<usize> {
         self.sdp.sections[index].clone()
     }
 
@@ -188,78 +154,6 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// The addresses' part of [`Sdp::anchored`].
-    pub(super) fn anchor(&mut self, anchors: &[Option<Anchor>]) {
-        let sdp = self.sdp;
-        self.drop_attributes(0..sdp.lines.len(), &ICE);
-        let chosen: Vec<Option<Anchor>> = (0..sdp.media.len())
-            .map(|i| {
-                anchors
-                    .get(i)
-                    .copied()
-                    .flatten()
-                    .filter(|_| sdp.media[i].port != 0)
-            })
-            .collect();
-        let shared = self.anchor_session(&chosen);
-        for (index, anchor) in chosen.into_iter().enumerate() {
-            let Some(Anchor { rtp }) = anchor else {
-                self.set_port(index, 0);
-                continue;
-            };
-            self.set_port(index, rtp.port());
-            if self.connections(self.section(index)).next().is_some() {
-                self.set_connection(self.section(index), rtp.ip());
-            } else if shared != Some(rtp.ip()) {
-                self.add_connection(index, rtp.ip());
-            }
-            self.set_rtcp(index, rtp.port(), rtp.ip());
-        }
-    }
-
-    /// Gives the session's c= line, if there is one, the address of the first stream that relies
-    /// on it, so that in the common case of one relay address no line needs to be added.
-    fn anchor_session(&mut self, chosen: &[Option<Anchor>]) -> Option<IpAddr> {
-        let session = self.sdp.session();
-        self.connections(session.clone()).next()?;
-        let relies = |index: usize| self.connections(self.section(index)).next().is_none();
-        let live = || {
-            chosen
-                .iter()
-                .enumerate()
-                .filter_map(|(i, a)| Some((i, a.as_ref()?.rtp.ip())))
-        };
-        let (_, ip) = live()
-            .find(|(index, _)| relies(*index))
-            .or_else(|| live().next())?;
-        self.set_connection(session, ip);
-        Some(ip)
-    }
-
-    /// The c= lines among `lines`.
-    fn connections(&self, lines: Range<usize>) -> impl Iterator<Item = usize> {
-        lines.filter(|line| self.text(*line).starts_with(b"c="))
-    }
-
-    /// Rewrites the first c= line among `lines`; further ones (layered multicast) go.
-    fn set_connection(&mut self, lines: Range<usize>, ip: IpAddr) {
-        let found: Vec<usize> = self.connections(lines).collect();
-        for (nth, line) in found.into_iter().enumerate() {
-            match nth {
-                0 => self.put(line, format!("c={}", network(ip)).into_bytes()),
-                _ => self.drop_line(line),
-            }
-        }
-    }
-
-    /// Adds a c= line to a stream, where the grammar wants it: after m= and i=.
-    fn add_connection(&mut self, index: usize, ip: IpAddr) {
-        let section = self.section(index);
-        let titled = section.len() > 1 && self.text(section.start + 1).starts_with(b"i=");
-        let line = section.start + usize::from(titled);
-        self.add_after(line, format!("c={}", network(ip)).into_bytes());
-    }
-
     /// Rewrites the port of an m-line; a port count goes.
     pub(super) fn set_port(&mut self, index: usize, port: u16) {
         if self.sdp.media[index].port == 0 && port == 0 {
@@ -277,27 +171,6 @@ impl<'a> Edit<'a> {
         ]
         .concat();
         self.put(line, text);
-    }
-
-    /// Makes a=rtcp lines say the port after `rtp`, with the stream's new address where the line
-    /// had one; with mux, or where there is no such port, they go.
-    fn set_rtcp(&mut self, index: usize, rtp: u16, ip: IpAddr) {
-        let port = rtp.checked_add(1).filter(|_| !self.sdp.media[index].mux);
-        for line in self.section(index) {
-            let Some((name, value)) = attribute(self.text(line)) else {
-                continue;
-            };
-            if !name.eq_ignore_ascii_case(b"rtcp") {
-                continue;
-            }
-            match port {
-                None => self.drop_line(line),
-                Some(port) if words(value).len() > 1 => {
-                    self.put(line, format!("a=rtcp:{port} {}", network(ip)).into_bytes());
-                }
-                Some(port) => self.put(line, format!("a=rtcp:{port}").into_bytes()),
-            }
-        }
     }
 
     /// Sets a stream's direction: in its own line, or by what the session says, or in a new line.
@@ -398,7 +271,7 @@ fn format_of(line: &[u8]) -> Option<&[u8]> {
 }
 
 /// An address as c=, o= and a=rtcp write it.
-fn network(ip: IpAddr) -> String {
+pub(super) fn network(ip: IpAddr) -> String {
     let family = if ip.is_ipv4() { 4 } else { 6 };
     format!("IN IP{family} {ip}")
 }

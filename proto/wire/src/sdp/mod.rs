@@ -5,6 +5,7 @@
 //! description always agrees with its bytes. Names of attributes are compared without regard to
 //! case: what a sloppy endpoint means must not lead media past the relay.
 
+mod anchor;
 mod answer;
 mod direction;
 mod edit;

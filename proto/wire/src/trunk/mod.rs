@@ -80,7 +80,7 @@ impl TrunkDocument {
             version: root.version()?,
             webhook_registration: root.string(
                 "webhook-registration",
-                |uri| scheme(uri).is_some_and(is_http),
+                is_http,
                 "an absolute http or https URI",
             )?,
             instances: instances(&root)?,
@@ -280,9 +280,17 @@ fn scheme(uri: &str) -> Option<&str> {
     (is_scheme && is_rest && uri.len() <= MAX_URI).then_some(scheme)
 }
 
-/// Whether a scheme is one that a webhook can be registered by.
-fn is_http(scheme: &str) -> bool {
-    scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")
+/// Whether a URI is one that a webhook can be registered at: http or https, with a host.
+fn is_http(uri: &str) -> bool {
+    let host = |scheme: &str| uri[scheme.len()..].strip_prefix("://");
+    scheme(uri)
+        .filter(|scheme| {
+            ["http", "https"]
+                .iter()
+                .any(|s| s.eq_ignore_ascii_case(scheme))
+        })
+        .and_then(host)
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['))
 }
 
 #[cfg(test)]

@@ -165,6 +165,18 @@ fn each_fault_is_named_by_its_member() {
             "webhook-registration",
             "an absolute http or https URI",
         ),
+        (
+            "https://config.cloud.example/trunks/1/webhooks",
+            "https:///webhooks",
+            "webhook-registration",
+            "an absolute http or https URI",
+        ),
+        (
+            "https://config.cloud.example/trunks/1/webhooks",
+            "https:webhooks",
+            "webhook-registration",
+            "an absolute http or https URI",
+        ),
         ("7,", "-7,", "version", "an integer from 0 to 2^64-1"),
         ("7,", "7.0,", "version", "an integer from 0 to 2^64-1"),
         ("7,", "7e0,", "version", "an integer from 0 to 2^64-1"),
