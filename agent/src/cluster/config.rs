@@ -1,0 +1,125 @@
+//! Every threshold of health and placement, each with the row it serves.
+
+use std::time::Duration;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// The thresholds of [`super::Cluster`]. The defaults suit a data centre and hold on a path with
+/// 5 % loss and 20 ms of jitter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthConfig {
+    /// Between two regular probes of a node (spec: D20): 250 ms.
+    pub probe_interval: Duration,
+    /// With nothing from the node for its RTT and this long it is dead (spec: D21): 1.5 s.
+    pub silence: Duration,
+    /// Regular probes unanswered in a row that make a node suspect (spec: X20): 2.
+    pub unanswered_suspect: usize,
+    /// Silence that makes a node suspect whatever its RTT (a living node's answers come once an
+    /// interval): three intervals, 750 ms.
+    pub silence_suspect: Duration,
+    /// A node that answered no probe for this long is leaving, whatever other SIP it sends
+    /// (spec: D34); before that any SIP message of it is a sign of life (spec: D20): 3 s.
+    pub leaving_after: Duration,
+    /// The RTT of a node that was never measured (T1 of RFC 3261): 500 ms.
+    pub initial_rtt: Duration,
+    /// A probe younger than this is never unanswered, however short the RTT: 20 ms.
+    pub answer_min: Duration,
+    /// What the RTT's spread may add to the RTT before a probe counts as unanswered: 500 ms.
+    pub answer_spread_max: Duration,
+    /// An outstanding probe older than this counts as lost when another one is answered: 1 s.
+    pub loss_after: Duration,
+    /// The shortest spacing of quick probes (spec: X20); it is half the RTT where that is
+    /// longer: 5 ms.
+    pub quick_min: Duration,
+    /// The longest spacing of quick probes: 100 ms.
+    pub quick_max: Duration,
+    /// The least probability of losing a probe that is believed (spec: X21a): 0.01.
+    pub loss_floor: f64,
+    /// The most that is believed; beyond it nothing could be decided in time: 0.5.
+    pub loss_ceiling: f64,
+    /// How rarely loss alone may explain a verdict from probes alone (spec: X21a): 1e-9.
+    pub false_alone: f64,
+    /// The same where all media of the node fell silent, or a SIP message was refused: the other
+    /// half of the proof: 1e-6.
+    pub false_corroborated: f64,
+    /// The fewest unanswered probes in a row for a verdict from probes alone (spec: X21a): 6.
+    pub unanswered_min: usize,
+    /// The most that are asked for, however lossy the path: 30.
+    pub unanswered_max: usize,
+    /// Lateness of our own loop or relay above this voids silence (spec: X21): 10 ms.
+    pub own_late: Duration,
+    /// What is voided beyond the lateness itself, to drain what queued up (spec: X21): 10 ms.
+    pub late_grace: Duration,
+    /// The relay's tick; a longer pause between two ticks is lateness (spec: X21): 10 ms.
+    pub tick: Duration,
+    /// How many other nodes are probed along with a suspect, to see that our own network works
+    /// (spec: X21): 3.
+    pub witnesses: usize,
+    /// Media count as being heard after this long without a pause (spec: X20): 200 ms.
+    pub media_arm: Duration,
+    /// The shortest silence of all streams that is suspicious (spec: X20): 40 ms.
+    pub media_silence_min: Duration,
+    /// The longest that the usual spacing of packets can raise it to; streams with longer
+    /// pauses are no evidence: 250 ms.
+    pub media_silence_max: Duration,
+    /// How long silence is not looked at after a false suspicion; doubles with each: 500 ms.
+    pub media_backoff: Duration,
+    /// The longest it doubles to, and how long media must be heard to forget it: 30 s.
+    pub media_backoff_max: Duration,
+    /// After a suspicion was cleared, refusals of media raise none for this long: 200 ms.
+    pub refusal_pause: Duration,
+    /// Answered probes in a row before a dead node is used again (spec: X22): 3.
+    pub return_run: u32,
+    /// The most that flapping doubles it to (spec: X22): 48.
+    pub return_run_max: u32,
+    /// How long a death counts as a flap (spec: X22): 5 min.
+    pub flap_memory: Duration,
+    /// How long a utilization is believed (spec: D22): 5 s.
+    pub utilization_fresh: Duration,
+    /// The utilization of a node that tells none (spec: D22): 50.
+    pub utilization_unknown: u8,
+    /// The least T1 towards a node (spec: X24): 20 ms.
+    pub t1_min: Duration,
+}
+
+impl Default for HealthConfig {
+    fn default() -> HealthConfig {
+        HealthConfig {
+            probe_interval: ms(250),
+            silence: ms(1500),
+            unanswered_suspect: 2,
+            silence_suspect: ms(750),
+            leaving_after: ms(3000),
+            initial_rtt: ms(500),
+            answer_min: ms(20),
+            answer_spread_max: ms(500),
+            loss_after: ms(1000),
+            quick_min: ms(5),
+            quick_max: ms(100),
+            loss_floor: 0.01,
+            loss_ceiling: 0.5,
+            false_alone: 1e-9,
+            false_corroborated: 1e-6,
+            unanswered_min: 6,
+            unanswered_max: 30,
+            own_late: ms(10),
+            late_grace: ms(10),
+            tick: ms(10),
+            witnesses: 3,
+            media_arm: ms(200),
+            media_silence_min: ms(40),
+            media_silence_max: ms(250),
+            media_backoff: ms(500),
+            media_backoff_max: ms(30_000),
+            refusal_pause: ms(200),
+            return_run: 3,
+            return_run_max: 48,
+            flap_memory: ms(300_000),
+            utilization_fresh: ms(5000),
+            utilization_unknown: 50,
+            t1_min: ms(20),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What speaks against a node, and the suspicion that it adds up to.
+
+use holdline_relay::StreamId;
+use holdline_wire::Time;
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+
+/// Who refused, as ICMP or a closed connection told (spec: X20, X41: the caller has checked that
+/// a live flow is quoted).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A probe: near proof; two in a row are a verdict.
+    Probe,
+    /// Another SIP message or its connection: as good as the first refused probe.
+    Signalling,
+    /// An RTP or RTCP packet of this stream: never proof, only a reason to ask.
+    Media(StreamId),
+}
+
+/// One thing that speaks against a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EvidenceKind {
+    /// Nobody listens at the probed port.
+    ProbeRefused,
+    /// Nobody listens where signalling goes.
+    SignallingRefused,
+    /// Nobody listens at a media port.
+    MediaRefused {
+        /// The relay's number of the stream.
+        stream: u64,
+    },
+    /// All streams that were being heard fell silent.
+    MediaSilent {
+        /// For how long, ms.
+        ms: u64,
+    },
+    /// Probes in a row without an answer.
+    ProbesUnanswered {
+        /// How many.
+        probes: usize,
+    },
+    /// Nothing came that shows a living process.
+    Silent {
+        /// For how long, ms.
+        ms: u64,
+    },
+}
+
+impl fmt::Display for EvidenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EvidenceKind::ProbeRefused => write!(f, "probe refused"),
+            EvidenceKind::SignallingRefused => write!(f, "signalling refused"),
+            EvidenceKind::MediaRefused { stream } => write!(f, "media refused (stream {stream})"),
+            EvidenceKind::MediaSilent { ms } => write!(f, "all media silent for {ms} ms"),
+            EvidenceKind::ProbesUnanswered { probes } => write!(f, "{probes} probes unanswered"),
+            EvidenceKind::Silent { ms } => write!(f, "nothing heard for {ms} ms"),
+        }
+    }
+}
+
+/// What speaks against a node, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// When it was noticed.
+    pub at: Time,
+    /// What it is.
+    pub kind: EvidenceKind,
+}
+
+/// Why and when a node was declared dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What led to it, in the order it came; the last one decided.
+    pub evidence: Vec<Evidence>,
+    /// When the suspicion rose.
+    pub suspected_at: Time,
+    /// When it was decided.
+    pub decided_at: Time,
+    /// Whether its media flowed on: it is leaving (spec: D21, D34) rather than gone, so its
+    /// calls can be moved without a gap.
+    pub leaving: bool,
+}
+
+/// The most pieces of evidence that are kept of one suspicion.
+const EVIDENCE_MAX: usize = 12;
+
+/// A suspicion under way.
+#[derive(Clone, Debug)]
+pub(super) struct Suspicion {
+    pub suspected_at: Time,
+    /// Probes sent from here on count; later than `suspected_at` after all nodes were silent.
+    pub since: Time,
+    /// When another node was last heard, so that our own network is known to work (spec: X21).
+    pub last_witness: Time,
+    /// Nobody else was heard since quick probing began: nothing counts yet.
+    pub unwitnessed: bool,
+    /// How long an answer of the nearest other node may take.
+    pub witness_patience: Duration,
+    pub evidence: Vec<Evidence>,
+    /// All media that were being heard are silent.
+    pub media_silent: bool,
+    /// Streams that were refused.
+    pub accusers: Vec<StreamId>,
+    /// SIP messages refused in a row, and when the last one was.
+    pub sip_refused: u32,
+    pub last_refusal: Time,
+    /// One of them was a probe.
+    pub probe_refused: bool,
+    /// Probes were unanswered before anything else spoke against it.
+    pub unanswered: bool,
+    pub next_quick: Time,
+    pub spacing: Duration,
+    pub quick_sent: usize,
+}
+
+impl Suspicion {
+    pub fn new(now: Time) -> Suspicion {
+        Suspicion {
+            suspected_at: now,
+            since: now,
+            last_witness: now,
+            unwitnessed: false,
+            witness_patience: Duration::ZERO,
+            evidence: Vec::new(),
+            media_silent: false,
+            accusers: Vec::new(),
+            sip_refused: 0,
+            last_refusal: Time::ZERO,
+            probe_refused: false,
+            unanswered: false,
+            next_quick: now,
+            spacing: Duration::ZERO,
+            quick_sent: 0,
+        }
+    }
+
+    /// Notes one more piece. A second refusal reported at the very moment of the first is the
+    /// same one: no probe could have been refused in between.
+    pub fn add(&mut self, now: Time, kind: EvidenceKind) {
+        match kind {
+            EvidenceKind::MediaSilent { .. } => self.media_silent = true,
+            EvidenceKind::MediaRefused { stream } => {
+                // A stream goes on being refused; only the first time asks for a fresh answer.
+                if self.accusers.is_empty() {
+                    self.last_refusal = now;
+                }
+                let stream = StreamId(stream);
+                if self.accusers.len() < EVIDENCE_MAX && !self.accusers.contains(&stream) {
+                    self.accusers.push(stream);
+                }
+            }
+            EvidenceKind::ProbeRefused | EvidenceKind::SignallingRefused => {
+                if self.sip_refused == 0 || now > self.last_refusal {
+                    self.sip_refused += 1;
+                    self.probe_refused |= kind == EvidenceKind::ProbeRefused;
+                }
+                self.last_refusal = now;
+            }
+            EvidenceKind::ProbesUnanswered { .. } | EvidenceKind::Silent { .. } => {
+                self.unanswered = true;
+            }
+        }
+        if self.evidence.len() < EVIDENCE_MAX {
+            self.evidence.push(Evidence { at: now, kind });
+        }
+    }
+
+    /// Whether somebody refused something: then only the answer to a later probe clears.
+    pub fn refused(&self) -> bool {
+        self.sip_refused > 0 || !self.accusers.is_empty()
+    }
+
+    /// Whether there is more than unanswered probes: then quick probes go as fast as they can.
+    pub fn is_fast(&self) -> bool {
+        self.media_silent || self.refused()
+    }
+
+    /// How long all others may be silent during this suspicion before our own network is to
+    /// blame (spec: X21): they are asked along with every quick probe.
+    pub fn witness_window(&self) -> Duration {
+        self.spacing * 3 + self.witness_patience
+    }
+}

@@ -1,0 +1,195 @@
+//! What the agent hears, does not hear, and is refused: the inputs of health.
+
+use super::evidence::{EvidenceKind, Refusal};
+use super::node::{Incarnation, State};
+use super::{Cluster, ClusterEvent, NodeId, ProbeId};
+use holdline_relay::Tick;
+use holdline_wire::Time;
+use std::time::Duration;
+
+/// What a message proves.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sign {
+    /// Any SIP message.
+    Sip,
+    /// An answered probe, with when it was sent if it is still known.
+    Probe(Option<Time>),
+}
+
+impl Cluster {
+    /// A SIP message came from the node: a sign of life (spec: D20). `utilization` is a
+    /// response's Instance-Utilization (spec: D22), `incarnation` what it tells of its process
+    /// (spec: X39).
+    pub fn heard_sip(
+        &mut self,
+        now: Time,
+        id: NodeId,
+        utilization: Option<u8>,
+        incarnation: Option<&str>,
+    ) {
+        self.heard(now, id, Sign::Sip, utilization, incarnation);
+    }
+
+    /// The node answered a probe, with whatever status: the process lives. One that says 503
+    /// gets no new call until it says something else.
+    pub fn probe_answered(
+        &mut self,
+        now: Time,
+        id: NodeId,
+        probe: ProbeId,
+        status: u16,
+        utilization: Option<u8>,
+        incarnation: Option<&str>,
+    ) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let sent = node.probes.answered(now, probe, &self.config);
+        self.heard(now, id, Sign::Probe(sent), utilization, incarnation);
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.refuses_calls = status == 503;
+        }
+    }
+
+    fn heard(
+        &mut self,
+        now: Time,
+        id: NodeId,
+        sign: Sign,
+        utilization: Option<u8>,
+        incarnation: Option<&str>,
+    ) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let told = node.take_incarnation(incarnation);
+        if told == Incarnation::Stale {
+            return;
+        }
+        let restarted = told == Incarnation::New && node.is_up();
+        if told == Incarnation::New {
+            node.forget_process();
+        }
+        if let Some(percent) = utilization {
+            node.utilization = Some((percent.min(100), now));
+        }
+        node.last_heard = Some(now);
+        if restarted {
+            self.clear(now, id);
+            if let Some(incarnation) = incarnation.map(str::to_owned) {
+                self.events.push_back(ClusterEvent::Restarted {
+                    node: id,
+                    incarnation,
+                });
+            }
+        }
+        self.sign_of_life(now, id, sign);
+        self.witness(now, now, |suspect| suspect != id);
+        self.reschedule(now, id);
+    }
+
+    /// A packet to the node was refused (spec: X20). The caller has checked that a live flow of
+    /// ours is quoted (spec: X41).
+    pub fn refused(&mut self, now: Time, id: NodeId, refusal: Refusal) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let kind = match refusal {
+            Refusal::Probe => EvidenceKind::ProbeRefused,
+            Refusal::Signalling => EvidenceKind::SignallingRefused,
+            Refusal::Media(stream) if !node.takes_media_refusal(now, stream) => return,
+            Refusal::Media(stream) => EvidenceKind::MediaRefused { stream: stream.0 },
+        };
+        if matches!(node.state, State::Returning(_)) && !matches!(refusal, Refusal::Media(_)) {
+            node.state = State::Dead;
+        }
+        self.raise(now, id, kind);
+        self.reschedule(now, id);
+    }
+
+    /// A tick of the relay: which nodes' streams were heard, and how late it was itself. Its
+    /// groups are nodes; the near side's silence or sound is not told here.
+    pub fn media(&mut self, now: Time, tick: &Tick) {
+        let pause = self
+            .last_tick
+            .map_or(Duration::ZERO, |last| tick.at.since(last));
+        self.last_tick = Some(tick.at);
+        let late = tick.late.max(pause.saturating_sub(self.config.tick));
+        if late > self.config.own_late {
+            let by = late + self.config.late_grace;
+            self.nodes
+                .values_mut()
+                .for_each(|n| n.media.shift(tick.at, by));
+        }
+        for group in tick.groups.iter().filter(|g| g.packets > 0) {
+            let id = NodeId::from(group.group);
+            let Some(node) = self.nodes.get_mut(&id) else {
+                continue;
+            };
+            node.media.heard(group.newest, &self.config);
+            let since = node.suspicion().map(|s| (s.suspected_at, s.media_silent));
+            if since.is_some_and(|(at, silent)| silent && group.newest > at) {
+                self.media_returned(now, id);
+                self.reschedule(now, id);
+            }
+        }
+        if let Some(newest) = tick.groups.iter().map(|g| g.newest).max() {
+            let heard = |suspect| tick.groups.iter().any(|g| NodeId::from(g.group) != suspect);
+            self.witness(now, newest, heard);
+        }
+        self.look_for_silence(now, tick.at);
+    }
+
+    fn look_for_silence(&mut self, now: Time, at: Time) {
+        let silent = |(&id, node): (&NodeId, &super::Node)| {
+            let silence = node
+                .media
+                .silent(at, &self.config)
+                .filter(|_| node.is_up())?;
+            Some((id, silence.as_millis() as u64))
+        };
+        let silent: Vec<_> = self.nodes.iter().filter_map(silent).collect();
+        for (id, ms) in silent {
+            self.raise(now, id, EvidenceKind::MediaSilent { ms });
+            self.reschedule(now, id);
+        }
+    }
+
+    /// A calling server was heard over the network that also leads to the nodes (not over
+    /// loopback): our own network works (spec: X21).
+    pub fn heard_calling_server(&mut self, now: Time) {
+        self.witness(now, now, |_| true);
+    }
+
+    /// Our own loop came round `late`: nothing could be heard in that time, so nobody was
+    /// silent in it (spec: X21). To be called before what queued up is handled.
+    pub fn loop_late(&mut self, now: Time, late: Duration) {
+        if late <= self.config.own_late {
+            return;
+        }
+        let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
+        let from = Time::from_nanos(now.as_nanos().saturating_sub(late_ns));
+        let fresh = now.since(from.max(self.late_until));
+        self.late_until = now;
+        if fresh.is_zero() {
+            return;
+        }
+        let by = fresh + self.config.late_grace;
+        for node in self.nodes.values_mut() {
+            node.probes.shift(now, by);
+            node.media.shift(now, by);
+            node.shift_silence(now, by);
+        }
+    }
+
+    /// Does what is due: probes, and verdicts. Being called late is noticed (spec: X21).
+    pub fn handle_deadline(&mut self, now: Time) {
+        if let Some(due) = self.deadlines.next() {
+            self.loop_late(now, now.since(due));
+        }
+        while let Some(id) = self.deadlines.pop(now) {
+            self.step(now, id);
+            self.reschedule(now, id);
+        }
+    }
+}

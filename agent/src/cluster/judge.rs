@@ -1,0 +1,420 @@
+//! From evidence to verdict: suspicion, quick probes, clearing, death and return.
+
+use super::evidence::{Evidence, EvidenceKind, Suspicion, Verdict};
+use super::health::Sign;
+use super::node::State;
+use super::{Cluster, ClusterEvent, NodeId, ProbeId};
+use holdline_wire::Time;
+use std::time::Duration;
+
+/// The least time to the next look at a node, so that one wake-up never spins.
+const STEP_MIN: Duration = Duration::from_millis(1);
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Cluster {
+    /// What is due for one node.
+    pub(super) fn step(&mut self, now: Time, id: NodeId) {
+        let Some(node) = self.nodes.get(&id) else {
+            return;
+        };
+        if now >= node.next_probe {
+            self.before_regular_probe(now, id);
+            self.send_probe(now, id);
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.schedule_probe(now, &self.config);
+            }
+        }
+        let Some(node) = self.nodes.get(&id) else {
+            return;
+        };
+        match &node.state {
+            State::Suspect(s) => {
+                if now >= s.next_quick {
+                    self.quick_probe(now, id);
+                }
+                self.judge(now, id);
+            }
+            State::Joining if now >= self.silence_deadline(id) => {
+                let silence = EvidenceKind::Silent {
+                    ms: ms(now.since(node.origin)),
+                };
+                self.die(now, id, silence);
+            }
+            _ => {}
+        }
+    }
+
+    /// Unanswered probes are counted where the next one goes out.
+    fn before_regular_probe(&mut self, now: Time, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let probes = node
+            .probes
+            .unanswered(now, node.origin, Time::NEVER, &self.config);
+        let many = probes >= self.config.unanswered_suspect;
+        let silence = now.since(node.origin);
+        match node.state {
+            State::Alive if many => {
+                self.raise(now, id, EvidenceKind::ProbesUnanswered { probes });
+            }
+            State::Alive if silence >= self.config.silence_suspect => {
+                self.raise(now, id, EvidenceKind::Silent { ms: ms(silence) });
+            }
+            State::Returning(_) if many => node.state = State::Dead,
+            _ => {}
+        }
+    }
+
+    fn send_probe(&mut self, now: Time, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let probe = ProbeId(self.next_probe);
+        self.next_probe += 1;
+        node.probes.sent(now, probe);
+        self.events.push_back(ClusterEvent::Probe {
+            node: id,
+            addr: node.address,
+            id: probe,
+        });
+    }
+
+    /// Something speaks against the node.
+    pub(super) fn raise(&mut self, now: Time, id: NodeId, kind: EvidenceKind) {
+        let patience = self
+            .nearest(id)
+            .into_iter()
+            .map(|(_, patience)| patience)
+            .max();
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if matches!(kind, EvidenceKind::MediaSilent { .. }) {
+            node.media.raised();
+        }
+        match &mut node.state {
+            State::Alive => {
+                let mut suspicion = Suspicion::new(now);
+                suspicion.witness_patience = patience.unwrap_or_default();
+                suspicion.add(now, kind);
+                node.state = State::Suspect(suspicion);
+                self.suspects.insert(id);
+                let evidence = Evidence { at: now, kind };
+                self.events
+                    .push_back(ClusterEvent::Suspect { node: id, evidence });
+                self.pace(now, id);
+                self.quick_probe(now, id);
+            }
+            State::Suspect(suspicion) => {
+                let known = match kind {
+                    EvidenceKind::MediaSilent { .. } => suspicion.media_silent,
+                    EvidenceKind::MediaRefused { .. } => !suspicion.accusers.is_empty(),
+                    _ => false,
+                };
+                suspicion.add(now, kind);
+                self.judge(now, id);
+                let undecided = self.suspects.contains(&id);
+                if undecided && !known {
+                    self.pace(now, id);
+                    self.quick_probe(now, id);
+                }
+            }
+            State::Joining | State::Dead | State::Returning(_) => {}
+        }
+    }
+
+    /// Sets the pace of quick probes: as fast as the RTT allows where there is evidence beside
+    /// unanswered probes, else so that enough of them fit into what is left (spec: X21a).
+    fn pace(&mut self, now: Time, id: NodeId) {
+        let deadline = self.silence_deadline(id);
+        let config = &self.config;
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let patience = node.probes.patience(config);
+        let needed = node
+            .probes
+            .needed(config.false_alone, config)
+            .max(config.unanswered_min);
+        let half_rtt = node.probes.rtt_or(config) / 2;
+        let Some(s) = node.suspicion_mut() else {
+            return;
+        };
+        let spacing = if s.is_fast() {
+            s.unwitnessed = true;
+            half_rtt
+        } else {
+            deadline.since(now).saturating_sub(patience) / (needed as u32 + 2)
+        };
+        s.spacing = spacing.clamp(config.quick_min, config.quick_max);
+        s.next_quick = now;
+        s.quick_sent = 0;
+    }
+
+    /// One more quick probe; where nobody else was heard of late, others are asked too, so that
+    /// our own network is not mistaken for the node (spec: X21).
+    fn quick_probe(&mut self, now: Time, id: NodeId) {
+        self.send_probe(now, id);
+        let config = &self.config;
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let enough = node.probes.needed(config.false_corroborated, config) + 2;
+        let Some(s) = node.suspicion_mut() else {
+            return;
+        };
+        s.quick_sent += 1;
+        if s.quick_sent > enough && s.is_fast() {
+            s.spacing = (s.spacing * 2).min(config.quick_max);
+        }
+        s.next_quick = now + s.spacing;
+        if s.quick_sent == 1 || now.since(s.last_witness) >= s.spacing {
+            for (witness, _) in self.nearest(id) {
+                self.send_probe(now, witness);
+            }
+        }
+    }
+
+    /// The living nodes beside this one whose answers come soonest, and how long they may take.
+    fn nearest(&self, id: NodeId) -> Vec<(NodeId, Duration)> {
+        let others = self
+            .nodes
+            .iter()
+            .filter(|(other, n)| **other != id && matches!(n.state, State::Alive));
+        let mut others: Vec<_> = others
+            .map(|(&other, n)| (other, n.probes.patience(&self.config)))
+            .collect();
+        others.sort_by_key(|&(other, patience)| (patience, other));
+        others.truncate(self.config.witnesses);
+        others
+    }
+
+    /// Somebody was heard at `at`: nodes other than the suspects that `beside` admits. Where all
+    /// had been silent, that time proves nothing and the questions are asked anew; a fast burst
+    /// is short enough to fall into an outage whole, so it counts from the first one heard
+    /// (spec: X21).
+    pub(super) fn witness(&mut self, now: Time, at: Time, beside: impl Fn(NodeId) -> bool) {
+        if self.suspects.is_empty() {
+            return;
+        }
+        let suspects: Vec<_> = self
+            .suspects
+            .iter()
+            .copied()
+            .filter(|&id| beside(id))
+            .collect();
+        for id in suspects {
+            let Some(node) = self.nodes.get_mut(&id) else {
+                continue;
+            };
+            let Some(s) = node.suspicion_mut() else {
+                continue;
+            };
+            let pause = at.since(s.last_witness);
+            let all_silent = pause > s.witness_window();
+            s.last_witness = s.last_witness.max(at);
+            if !all_silent && !s.unwitnessed {
+                continue;
+            }
+            s.since = now;
+            if all_silent {
+                node.shift_silence(now, pause);
+            }
+            self.pace(now, id);
+            if let Some(s) = self.nodes.get_mut(&id).and_then(|n| n.suspicion_mut()) {
+                s.unwitnessed = false;
+            }
+            self.reschedule(now, id);
+        }
+    }
+
+    /// A message of the node that only a living process sends.
+    pub(super) fn sign_of_life(&mut self, now: Time, id: NodeId, sign: Sign) {
+        let config = &self.config;
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if matches!(sign, Sign::Probe(_)) {
+            node.answer_origin = now;
+        } else if now.since(node.answer_origin) > config.leaving_after + node.probes.rtt_or(config)
+        {
+            // It speaks SIP but answers no probe: it is leaving (spec: D34).
+            return;
+        }
+        node.origin = now;
+        let answered = match sign {
+            Sign::Probe(sent) => sent,
+            Sign::Sip => None,
+        };
+        match &mut node.state {
+            State::Joining if matches!(sign, Sign::Probe(_)) => {
+                node.state = State::Alive;
+                self.events.push_back(ClusterEvent::Alive { node: id });
+            }
+            State::Suspect(s) => {
+                let fresh = answered.is_some_and(|sent| sent >= s.last_refusal);
+                if fresh || !s.refused() {
+                    self.clear(now, id);
+                }
+            }
+            State::Dead if answered.is_some() => self.returns(now, id, 1),
+            State::Returning(run) if answered.is_some() => {
+                let run = *run + 1;
+                self.returns(now, id, run);
+            }
+            _ => {}
+        }
+    }
+
+    fn returns(&mut self, now: Time, id: NodeId, run: u32) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if run < node.return_run(now, &self.config) {
+            node.state = State::Returning(run);
+        } else {
+            node.state = State::Alive;
+            self.events.push_back(ClusterEvent::Alive { node: id });
+        }
+    }
+
+    /// The node answers: the suspicion was false.
+    pub(super) fn clear(&mut self, now: Time, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let Some(suspicion) = node.suspicion().cloned() else {
+            return;
+        };
+        if suspicion.media_silent {
+            node.media.was_false(now, &self.config);
+        }
+        node.excuse(now, &suspicion.accusers, &self.config);
+        node.state = State::Alive;
+        self.suspects.remove(&id);
+        let after = now.since(suspicion.suspected_at);
+        self.events
+            .push_back(ClusterEvent::Cleared { node: id, after });
+    }
+
+    /// Its media are heard again: that clears what their silence raised, and nothing else
+    /// (spec: D21).
+    pub(super) fn media_returned(&mut self, now: Time, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let Some(s) = node.suspicion_mut() else {
+            return;
+        };
+        s.media_silent = false;
+        if s.refused() || s.unanswered {
+            return;
+        }
+        let after = now.since(s.suspected_at);
+        node.state = State::Alive;
+        self.suspects.remove(&id);
+        self.events
+            .push_back(ClusterEvent::Cleared { node: id, after });
+    }
+
+    /// When silence alone condemns (spec: D21), or would.
+    fn silence_deadline(&self, id: NodeId) -> Time {
+        let Some(node) = self.nodes.get(&id) else {
+            return Time::NEVER;
+        };
+        node.origin + node.probes.rtt_or(&self.config) + self.config.silence
+    }
+
+    /// Whether what speaks against the suspect suffices.
+    fn judge(&mut self, now: Time, id: NodeId) {
+        let config = &self.config;
+        let others = self
+            .nodes
+            .iter()
+            .any(|(&other, n)| other != id && n.is_up());
+        let overdue = now >= self.silence_deadline(id);
+        let Some(node) = self.nodes.get(&id) else {
+            return;
+        };
+        let Some(s) = node.suspicion() else { return };
+        if s.sip_refused >= 2 && s.probe_refused {
+            self.die(now, id, EvidenceKind::ProbeRefused);
+            return;
+        }
+        // Silence is judged only up to where somebody else was heard (spec: X21).
+        let until = if others { s.last_witness } else { Time::NEVER };
+        let probes = node.probes.unanswered(now, s.since, until, config);
+        let alone = node
+            .probes
+            .needed(config.false_alone, config)
+            .max(config.unanswered_min);
+        let corroborated = node.probes.needed(config.false_corroborated, config);
+        let witnessed = !others || !s.unwitnessed;
+        let quiet = witnessed && !node.media.heard_after(s.suspected_at);
+        let proven = (overdue && probes >= alone)
+            || (quiet && (s.media_silent || s.sip_refused > 0) && probes >= corroborated)
+            || (quiet && s.refused() && probes >= alone);
+        if proven {
+            self.die(now, id, EvidenceKind::ProbesUnanswered { probes });
+        }
+    }
+
+    fn die(&mut self, now: Time, id: NodeId, last: EvidenceKind) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let (mut evidence, suspected_at) = match &node.state {
+            State::Suspect(s) => (s.evidence.clone(), s.suspected_at),
+            _ => (Vec::new(), now),
+        };
+        // A refusal that decided is the last piece already.
+        if last != EvidenceKind::ProbeRefused {
+            evidence.push(Evidence {
+                at: now,
+                kind: last,
+            });
+        }
+        let leaving = node.media.heard_after(suspected_at)
+            && !node.suspicion().is_some_and(|s| s.media_silent);
+        if node.is_up() {
+            node.note_death(now);
+        }
+        node.state = State::Dead;
+        node.forget_process();
+        self.suspects.remove(&id);
+        let verdict = Verdict {
+            evidence,
+            suspected_at,
+            decided_at: now,
+            leaving,
+        };
+        node.verdict = Some(verdict.clone());
+        self.events
+            .push_back(ClusterEvent::Dead { node: id, verdict });
+    }
+
+    /// Sets when the node is looked at next.
+    pub(super) fn reschedule(&mut self, now: Time, id: NodeId) {
+        let silent = self.silence_deadline(id);
+        let Some(node) = self.nodes.get(&id) else {
+            return;
+        };
+        let mut at = node.next_probe;
+        match &node.state {
+            State::Suspect(s) => {
+                at = at.min(s.next_quick);
+                at = at.min(node.probes.next_unanswered(now, &self.config).unwrap_or(at));
+                if silent > now {
+                    at = at.min(silent);
+                }
+            }
+            State::Joining => at = at.min(silent),
+            _ => {}
+        }
+        self.deadlines.set(id, at.max(now + STEP_MIN));
+    }
+}

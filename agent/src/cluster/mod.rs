@@ -1,0 +1,150 @@
+//! One trunk as the agent sees it: which nodes there are, which of them live, and where a call
+//! goes, in one snapshot.
+//!
+//! Pure: time is an argument, randomness comes in with [`Tokens`](holdline_wire::token::Tokens).
+//! Feed it what was heard, sent and refused; after each call drain [`Cluster::poll_event`], then
+//! wait until [`Cluster::poll_deadline`] and call [`Cluster::handle_deadline`].
+//!
+//! Evidence makes a node suspect, quick probes confirm or clear (spec: X20). Three ways lead to a
+//! verdict:
+//!
+//! - two SIP refusals in a row, one of them of a probe: at once;
+//! - all media silent (or one SIP refusal) and a burst of quick probes unanswered: within about
+//!   100 ms and the RTT;
+//! - nothing heard for RTT + 1.5 s and a row of probes unanswered (spec: D21).
+//!
+//! The last two are silence, which proves something only while somebody else is heard: a probe
+//! counts as unanswered only if another node was heard after it was sent (spec: X21).
+
+mod config;
+mod evidence;
+mod health;
+mod judge;
+mod media;
+mod membership;
+mod node;
+mod placement;
+mod probes;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use config::HealthConfig;
+pub use evidence::{Evidence, EvidenceKind, Refusal, Verdict};
+pub use membership::Changes;
+pub use node::{NodeId, NodeState};
+pub use probes::ProbeId;
+pub use status::{ClusterStatus, EvidenceStatus, NodeStatus, VerdictStatus};
+
+use holdline_wire::Time;
+use holdline_wire::deadline::Deadlines;
+use node::Node;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What the cluster wants done, or wants known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterEvent {
+    /// Send one OPTIONS now, as a fresh transaction and once (spec: D20), from the probes' own
+    /// socket; answer with [`Cluster::probe_answered`].
+    Probe {
+        /// To this node.
+        node: NodeId,
+        /// At this address.
+        addr: SocketAddr,
+        /// The probe's number.
+        id: ProbeId,
+    },
+    /// Something speaks against the node; it is being asked.
+    Suspect {
+        /// The node.
+        node: NodeId,
+        /// What it was.
+        evidence: Evidence,
+    },
+    /// The suspicion was false.
+    Cleared {
+        /// The node.
+        node: NodeId,
+        /// How long it lasted.
+        after: Duration,
+    },
+    /// The node is dead: its calls move (spec: D24).
+    Dead {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        verdict: Verdict,
+    },
+    /// It answers as a new process: its dialogs are gone, it can take calls (spec: X39).
+    Restarted {
+        /// The node.
+        node: NodeId,
+        /// The new incarnation.
+        incarnation: String,
+    },
+    /// It can take calls: for the first time, or again (spec: X22).
+    Alive {
+        /// The node.
+        node: NodeId,
+    },
+    /// It left the document and carries no call any more: it is probed no longer.
+    Gone {
+        /// The node.
+        node: NodeId,
+        /// Its address.
+        addr: SocketAddr,
+    },
+}
+
+/// One trunk: membership, health and placement.
+#[derive(Debug)]
+pub struct Cluster {
+    name: String,
+    config: HealthConfig,
+    nodes: BTreeMap<NodeId, Node>,
+    by_address: BTreeMap<SocketAddr, NodeId>,
+    suspects: BTreeSet<NodeId>,
+    deadlines: Deadlines<NodeId>,
+    events: VecDeque<ClusterEvent>,
+    next_node: u32,
+    next_probe: u64,
+    last_tick: Option<Time>,
+    /// Our own lateness up to here is taken off already.
+    late_until: Time,
+}
+
+impl Cluster {
+    /// A trunk without nodes; `name` is for people until a document gives it one.
+    pub fn new(name: &str, config: HealthConfig) -> Cluster {
+        Cluster {
+            name: name.to_owned(),
+            config,
+            nodes: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            deadlines: Deadlines::default(),
+            events: VecDeque::new(),
+            next_node: 0,
+            next_probe: 0,
+            last_tick: None,
+            late_until: Time::ZERO,
+        }
+    }
+
+    /// The trunk's name: that of the last document.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The next thing to do or to tell, in the order it happened.
+    pub fn poll_event(&mut self) -> Option<ClusterEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`Cluster::handle_deadline`] is due.
+    pub fn poll_deadline(&self) -> Option<Time> {
+        self.deadlines.next()
+    }
+}

@@ -1,0 +1,114 @@
+//! Where a call goes, and how patient its transactions are.
+
+use super::node::{Node, NodeState};
+use super::{Cluster, NodeId};
+use holdline_wire::Time;
+use holdline_wire::token::Tokens;
+use holdline_wire::transaction::Timers;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+impl Cluster {
+    /// A node for one call: at random, weighted by free capacity, among the living active ones
+    /// that are not full; suspects only where nobody else is left (spec: D23, X20). With
+    /// `last_resort` (a call that is up and needs a home, spec: D24) inactive and full nodes
+    /// too, where no better one is left.
+    pub fn choose(
+        &self,
+        now: Time,
+        tokens: &mut Tokens,
+        exclude: &[NodeId],
+        last_resort: bool,
+    ) -> Option<NodeId> {
+        let pool = self.pool(now, exclude, last_resort);
+        let total = pool.iter().map(|(_, weight)| weight).sum();
+        let mut at = tokens.below(total);
+        for (id, weight) in pool {
+            if at < weight {
+                return Some(id);
+            }
+            at -= weight;
+        }
+        None
+    }
+
+    /// Nodes for `count` calls that need a home at once: every node's share follows its free
+    /// capacity within one call, and the shares are interleaved, so that any part of the list is
+    /// spread too (spec: D5, X23). Empty where no node is left.
+    pub fn spread(
+        &self,
+        now: Time,
+        tokens: &mut Tokens,
+        count: usize,
+        exclude: &[NodeId],
+    ) -> Vec<NodeId> {
+        // Each node's n-th call stands at (n + a random start) / weight on one line.
+        let pool = self.pool(now, exclude, true);
+        let place = |start: u64, weight: u64| (start << 8) / weight;
+        let mut line: BinaryHeap<_> = pool
+            .into_iter()
+            .map(|(id, weight)| {
+                let start = u64::from(tokens.number() >> 8);
+                Reverse((place(start, weight), id, start, weight))
+            })
+            .collect();
+        let mut homes = Vec::with_capacity(count.min(1 << 20));
+        for _ in 0..count {
+            let Some(Reverse((_, id, start, weight))) = line.pop() else {
+                break;
+            };
+            homes.push(id);
+            let start = start + (1 << 24);
+            line.push(Reverse((place(start, weight), id, start, weight)));
+        }
+        homes
+    }
+
+    /// The best class of nodes that is not empty, with weights above zero.
+    fn pool(&self, now: Time, exclude: &[NodeId], last_resort: bool) -> Vec<(NodeId, u64)> {
+        type Class = fn(&Node, u64) -> bool;
+        let alive: Class = |n, free| n.node_state() == NodeState::Alive && n.active && free > 0;
+        let any_alive: Class = |n, _| n.node_state() == NodeState::Alive;
+        let suspect: Class = |n, free| n.node_state() == NodeState::Suspect && n.active && free > 0;
+        let any_suspect: Class = |n, _| n.node_state() == NodeState::Suspect;
+        let classes: &[Class] = if last_resort {
+            &[alive, any_alive, suspect, any_suspect]
+        } else {
+            &[alive, suspect]
+        };
+        for class in classes {
+            let fits = |(id, node): (&NodeId, &Node)| {
+                let free = u64::from(node.free(now, &self.config));
+                let takes = class(node, free) && !exclude.contains(id);
+                takes.then_some((*id, free.max(1)))
+            };
+            let pool: Vec<_> = self.nodes.iter().filter_map(fits).collect();
+            if !pool.is_empty() {
+                return pool;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Whether a node lives that could carry a call as a last resort: where none does, a call
+    /// whose node died is held (spec: X24); where one does and [`Cluster::choose`] finds none for
+    /// a new call, all are full: 503 with Retry-After (spec: D23).
+    pub fn any_alive(&self) -> bool {
+        self.nodes.values().any(Node::is_up)
+    }
+
+    /// The timers of transactions towards the node: T1 is its RTT with its spread, at least
+    /// 20 ms and at most RFC 3261's 500 ms (spec: X24).
+    pub fn timers(&self, id: NodeId) -> Timers {
+        let timers = Timers::default();
+        let Some(node) = self.nodes.get(&id).filter(|n| n.probes.rtt().is_some()) else {
+            return timers;
+        };
+        let t1 = node
+            .probes
+            .patience(&self.config)
+            .max(self.config.t1_min)
+            .min(timers.t1);
+        Timers { t1, ..timers }
+    }
+}

@@ -1,0 +1,138 @@
+//! Who belongs to the cluster.
+
+use super::world::{Host, World, address, document, ms};
+use crate::cluster::{Cluster, ClusterEvent, HealthConfig, NodeState};
+use holdline_wire::Time;
+use holdline_wire::token::Tokens;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+// spec: D11
+#[test]
+fn documents_join_and_remove_nodes_and_numbers_are_never_reused() {
+    let mut cluster = Cluster::new("trunk", HealthConfig::default());
+    let (a, b) = (address(0), address(1));
+    let first = cluster.apply(Time::ZERO, &document(&[(a, true), (b, false)]));
+    assert_eq!((first.joined.len(), cluster.name()), (2, "trunk.example"));
+    let again = cluster.apply(Time::ZERO, &document(&[(a, true), (b, false)]));
+    assert!(again.is_empty());
+    let old = cluster.node_at(a).unwrap();
+    let left = cluster.apply(Time::ZERO, &document(&[(b, true)]));
+    assert_eq!(
+        (left.left, left.activated),
+        (vec![old], vec![cluster.node_at(b).unwrap()])
+    );
+    assert_eq!(
+        cluster.poll_event(),
+        Some(ClusterEvent::Gone { node: old, addr: a })
+    );
+    let back = cluster.apply(Time::ZERO, &document(&[(a, true), (b, true)]));
+    assert_eq!(back.joined.len(), 1);
+    assert_ne!(back.joined[0], old);
+}
+
+// spec: D14
+#[test]
+fn an_inactive_node_gets_no_new_calls_keeps_its_own_and_is_probed() {
+    let mut world = World::settled(2, 0);
+    let (a, b) = (world.id(0), world.id(1));
+    world.cluster.calls_changed(a, 3);
+    let changes = world.cluster.apply(
+        world.now,
+        &document(&[(address(0), false), (address(1), true)]),
+    );
+    assert_eq!(changes.deactivated, vec![a]);
+    world.run(ms(1000));
+    let mut tokens = Tokens::new([1; 32]);
+    assert!((0..50).all(|_| world.cluster.choose(world.now, &mut tokens, &[], false) == Some(b)));
+    assert_eq!(
+        (world.cluster.calls(a), world.state(0)),
+        (3, NodeState::Alive)
+    );
+    assert_eq!(
+        world.probes.iter().filter(|(_, node)| *node == a).count(),
+        4
+    );
+}
+
+// spec: X11
+#[test]
+fn a_node_that_vanishes_is_kept_for_its_calls_and_its_death_is_told() {
+    let mut world = World::settled(2, 0);
+    let a = world.id(0);
+    world.cluster.calls_changed(a, 2);
+    let changes = world
+        .cluster
+        .apply(world.now, &document(&[(address(1), true)]));
+    assert_eq!((changes.left, world.cluster.is_active(a)), (vec![a], false));
+    assert_eq!(world.log.len(), 0);
+    world.nodes[0].host = Host::Cut;
+    world.run(ms(1700));
+    assert_eq!(world.deaths(), 1);
+    world.cluster.calls_changed(a, 0);
+    assert_eq!(
+        world.cluster.poll_event(),
+        Some(ClusterEvent::Gone {
+            node: a,
+            addr: address(0)
+        })
+    );
+    assert_eq!(
+        (world.cluster.state(a), world.cluster.node_at(address(0))),
+        (None, None)
+    );
+    // Late news of it is harmless.
+    world.cluster.heard_sip(world.now, a, Some(3), Some("x"));
+    world.run(ms(1000));
+}
+
+// spec: X11
+#[test]
+fn a_node_that_is_listed_again_keeps_its_number() {
+    let mut world = World::settled(2, 0);
+    let a = world.id(0);
+    world.cluster.calls_changed(a, 1);
+    world
+        .cluster
+        .apply(world.now, &document(&[(address(1), true)]));
+    let changes = world.cluster.apply(
+        world.now,
+        &document(&[(address(0), true), (address(1), true)]),
+    );
+    assert_eq!((changes.joined.len(), changes.activated), (0, vec![a]));
+    world.cluster.calls_changed(a, 0);
+    assert_eq!(world.cluster.node_at(address(0)), Some(a));
+}
+
+// spec: D20
+#[test]
+fn five_hundred_nodes_are_not_probed_at_once() {
+    let mut cluster = Cluster::new("trunk", HealthConfig::default());
+    let all: Vec<_> = (0..500).map(|n| (address(n), true)).collect();
+    cluster.apply(Time::ZERO, &document(&all));
+    let mut per_slot = BTreeMap::<u64, usize>::new();
+    let mut per_node = BTreeMap::new();
+    let end = Time::ZERO + Duration::from_secs(1);
+    while let Some(at) = cluster.poll_deadline().filter(|&at| at < end) {
+        cluster.handle_deadline(at);
+        while let Some(event) = cluster.poll_event() {
+            let ClusterEvent::Probe { node, .. } = event else {
+                continue;
+            };
+            *per_slot.entry(at.as_nanos() / 10_000_000).or_default() += 1;
+            per_node.entry(node).or_insert_with(Vec::new).push(at);
+        }
+    }
+    // 500 nodes each 250 ms are 20 in 10 ms.
+    assert!(
+        per_slot.values().all(|&n| (15..=25).contains(&n)),
+        "{per_slot:?}"
+    );
+    assert_eq!(per_node.len(), 500);
+    for times in per_node.values() {
+        assert!(
+            times.windows(2).all(|w| w[1].since(w[0]) == ms(250)),
+            "{times:?}"
+        );
+    }
+}
