@@ -100,7 +100,9 @@ pub(crate) fn uri(uri: &[u8]) -> Option<&str> {
     let clean = uri
         .iter()
         .all(|b| !matches!(b, 0..=b' ' | 0x7f | b'<' | b'>' | b'"'));
-    (clean && has_scheme(uri) && !text.ends_with(':')).then_some(text)
+    let rest = memchr(b':', uri).and_then(|colon| uri.get(colon + 1..));
+    let rest = rest.is_some_and(|rest| !rest.is_empty());
+    (clean && has_scheme(uri) && rest).then_some(text)
 }
 
 #[cfg(test)]
