@@ -5,9 +5,6 @@
 //! State machines here take the time as an argument and are drained by polling:
 //! `handle(now, input)`, then `poll_output()` until it is empty, then `poll_deadline()`.
 
-// Bodies follow the interfaces; this line goes with the last of them.
-#![allow(dead_code, clippy::len_without_is_empty)]
-
 pub mod build;
 pub mod deadline;
 pub mod dialog;

@@ -1,9 +1,9 @@
 //! The call flows of RFC 3665, 3515, 5626, 4916 and 3327: ordinary messages, all taken.
 
 use crate::testdata;
-use holdline_wire::Message;
 use holdline_wire::build::Builder;
 use holdline_wire::header::{Name, NameAddr};
+use holdline_wire::message::{Message, ParseError};
 use holdline_wire::uri::SipUri;
 
 #[test]
@@ -11,14 +11,17 @@ fn every_message_of_the_call_flows_is_taken() {
     let Some(folder) = testdata::folder("flows") else {
         return;
     };
-    let mut messages = 0;
+    let (mut messages, mut without_via) = (0, 0);
     for (path, bytes) in testdata::files(&folder, "") {
         if path.ends_with("LICENSE") {
             continue;
         }
-        let message = match Message::parse(bytes) {
-            Ok(message) => message,
-            Err(error) => panic!("{path}: {error}"),
+        let message = match Message::parse(bytes.clone()) {
+            Err(ParseError::Garbage(_)) => {
+                without_via += 1;
+                with_via(&path, &bytes)
+            }
+            parsed => parsed.unwrap_or_else(|error| panic!("{path}: {error}")),
         };
         messages += 1;
         let lists = [
@@ -38,9 +41,9 @@ fn every_message_of_the_call_flows_is_taken() {
                 address.uri
             );
         }
-        // Some of the bodies lack their `v=` line.
-        let looks_so = [&b"v=0"[..], b"o="].iter().any(|start| message.body().starts_with(start));
-        assert_eq!(message.sdp().is_some(), looks_so, "{path}");
+        let typed = message.text(Name::ContentType).as_deref() == Some("application/sdp");
+        let sdp = (typed && !message.body().is_empty()).then(|| message.body());
+        assert_eq!(message.sdp(), sdp, "{path}");
         if message.is_request() {
             let source = "192.0.2.1:5060".parse().unwrap();
             let response = Builder::response(&message, source, 200, b"", Some("t"));
@@ -49,5 +52,14 @@ fn every_message_of_the_call_flows_is_taken() {
             assert_eq!(response.call_id(), message.call_id(), "{path}");
         }
     }
-    assert_eq!(messages, 253);
+    assert_eq!((messages, without_via), (253, 11));
+}
+
+/// Some of RFC 5626's messages are printed there without their Via: unusable until it is back.
+fn with_via(path: &str, bytes: &[u8]) -> Message {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(path.contains("rfc5626") && !text.contains("Via:"), "{path}");
+    let (start_line, rest) = text.split_once("\r\n").unwrap();
+    let whole = format!("{start_line}\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\n{rest}");
+    Message::parse(whole.into()).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
