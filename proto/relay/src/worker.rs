@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The token of the waker; no port has it.
 pub(crate) const WAKER: u64 = u64::MAX;
-/// Commands taken at a time, so that packets wait for no more than their socket calls.
-const COMMANDS_AT_A_TIME: usize = 64;
+/// Commands taken at a time, so that packets wait for no more than their socket calls: about 1 ms.
+const COMMANDS_AT_A_TIME: usize = 16;
 /// Events taken at a time.
 pub(crate) const EVENTS_AT_A_TIME: usize = 256;
 /// Rounds of events after which a tick that is due is made even if more packets wait.

@@ -92,19 +92,18 @@ impl Part {
     }
 }
 
-/// Checks a whole datagram: whole packets of version 2, of RTCP's types, up to its very end.
-/// A reduced-size one (RFC 5506) counts as well.
+/// Checks a whole datagram: whole packets of version 2 up to its very end, the first of a type
+/// that is RTCP's (RFC 5761 section 4). A reduced-size one (RFC 5506) counts as well.
 pub fn check(datagram: &[u8]) -> Result<(), Malformed> {
     if datagram.is_empty() {
         return Err(Malformed::Short);
     }
+    if !is_rtcp(datagram) {
+        return Err(Malformed::Type);
+    }
     let mut rest = datagram;
     while !rest.is_empty() {
-        let part = Part::read(rest)?;
-        if !is_rtcp(rest) {
-            return Err(Malformed::Type);
-        }
-        rest = &rest[part.len..];
+        rest = &rest[Part::read(rest)?.len..];
     }
     Ok(())
 }
