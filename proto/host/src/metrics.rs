@@ -78,6 +78,25 @@ impl Metrics {
         gauge
     }
 
+    /// A registered counter `holdline_<name>` whose value another part of the program keeps: it is
+    /// read whenever somebody asks.
+    pub fn counter_from(
+        &self,
+        name: &str,
+        help: &str,
+        value: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        let counter = IntCounter::new(format!("holdline_{name}"), help);
+        let counter = counter.expect("the name is valid");
+        let desc = counter.desc()[0].clone();
+        let counter = Mutex::new(counter);
+        self.register(Followed {
+            counter,
+            desc,
+            value,
+        });
+    }
+
     /// All metrics in Prometheus' text format.
     pub fn text(&self) -> String {
         let mut text = Vec::new();
@@ -86,6 +105,28 @@ impl Metrics {
             tracing::warn!(%error, "metrics are incomplete");
         }
         String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+/// A counter that follows a value kept elsewhere.
+struct Followed<F> {
+    /// Locked so that two who ask at once do not both add the growth.
+    counter: Mutex<IntCounter>,
+    desc: Desc,
+    value: F,
+}
+
+impl<F: Fn() -> u64 + Send + Sync> Collector for Followed<F> {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Ok(counter) = self.counter.lock() else {
+            return Vec::new();
+        };
+        counter.inc_by((self.value)().saturating_sub(counter.get()));
+        counter.collect()
     }
 }
 
@@ -237,6 +278,20 @@ mod tests {
         let samples = text.lines().filter(|l| !l.starts_with('#'));
         assert!(samples.clone().count() >= 3);
         assert!(samples.clone().all(|l| l.starts_with("holdline_")));
+    }
+
+    #[test]
+    fn a_followed_counter_shows_the_value_of_now() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicU64, Ordering};
+        let (metrics, kept) = (Metrics::new("test", "0"), Arc::new(AtomicU64::new(2)));
+        let value = Arc::clone(&kept);
+        metrics.counter_from("kept_total", "A test.", move || {
+            value.load(Ordering::Relaxed)
+        });
+        assert!(metrics.text().contains("\nholdline_kept_total 2\n"));
+        kept.store(5, Ordering::Relaxed);
+        assert!(metrics.text().contains("\nholdline_kept_total 5\n"));
     }
 
     #[test]

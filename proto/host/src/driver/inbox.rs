@@ -86,13 +86,21 @@ impl<T> Inbox<T> {
     /// Hands an input over without waiting; a refused one is counted. For tasks, and for threads
     /// that have work of their own.
     pub fn try_send(&self, input: T) -> Result<(), InboxError<T>> {
+        let result = self.offer(input);
+        if let Err(InboxError::Full(_)) = result {
+            self.metrics.inbox_dropped.inc();
+        }
+        result
+    }
+
+    /// [`Inbox::try_send`] for a sender that tries again, so that nothing is lost.
+    pub(crate) fn offer(&self, input: T) -> Result<(), InboxError<T>> {
         match self.sender.try_send(input) {
             Ok(()) => {
                 self.alarm.ring();
                 Ok(())
             }
             Err(TrySendError::Full(input)) => {
-                self.metrics.inbox_dropped.inc();
                 self.alarm.ring();
                 Err(InboxError::Full(input))
             }

@@ -54,6 +54,7 @@ impl Default for DriverOptions {
 
 type OnOutput<M> = Box<dyn FnMut(Time, <M as Machine>::Out) + Send>;
 type OnLate<M> = Box<dyn FnMut(Duration) -> Option<<M as Machine>::In> + Send>;
+type OnTurn = Box<dyn FnMut() -> bool + Send>;
 type OnSnapshot<M> = Box<dyn FnMut(Time, &M) + Send>;
 
 /// A core, its sockets and what is done with its outputs: put together here, then
@@ -69,6 +70,7 @@ pub struct Driver<M: Machine> {
     control: Arc<Control>,
     metrics: DriverMetrics,
     on_output: OnOutput<M>,
+    on_turn: OnTurn,
     on_late: OnLate<M>,
     on_snapshot: OnSnapshot<M>,
 }
@@ -117,6 +119,7 @@ where
             control: Arc::new(control),
             metrics: driver_metrics,
             on_output: Box::new(|_, _| ()),
+            on_turn: Box::new(|| false),
             on_late: Box::new(|_| None),
             on_snapshot: Box::new(|_, _| ()),
         })
@@ -131,6 +134,13 @@ where
     /// bounded queues with `try_send` and never waits.
     pub fn on_output(mut self, handler: impl FnMut(Time, M::Out) + Send + 'static) -> Self {
         self.on_output = Box::new(handler);
+        self
+    }
+
+    /// Called on the core's thread after each turn of the loop, for outputs that found a queue
+    /// full: true means that some still wait, and it is called again in a millisecond.
+    pub fn on_turn(mut self, handler: impl FnMut() -> bool + Send + 'static) -> Self {
+        self.on_turn = Box::new(handler);
         self
     }
 

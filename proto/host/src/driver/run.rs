@@ -14,7 +14,7 @@ use std::time::Duration;
 const SLACK: Duration = Duration::from_millis(2);
 /// Deadlines served in a row before inputs have their turn.
 const DEADLINE_BATCH: usize = 16;
-/// How soon a full send buffer is tried again.
+/// How soon a full send buffer or queue is tried again.
 const RETRY: Duration = Duration::from_millis(1);
 /// The poll sleeps in whole milliseconds, rounded up.
 const POLL_GRAIN: Duration = Duration::from_millis(1);
@@ -26,6 +26,8 @@ pub(super) struct Loop<M: Machine> {
     /// Whether the flow of an index is in `ready`.
     is_ready: Vec<bool>,
     inbox_ready: bool,
+    /// Whether outputs wait for room in a queue.
+    waiting: bool,
     arrivals: VecDeque<Arrival>,
     /// Whether the core has changed since the last snapshot.
     dirty: bool,
@@ -41,6 +43,7 @@ impl<M: Machine> Loop<M> {
             ready: VecDeque::new(),
             is_ready: Vec::new(),
             inbox_ready: true,
+            waiting: false,
             arrivals: VecDeque::new(),
             dirty: true,
             snapshot_at: Time::ZERO,
@@ -58,6 +61,7 @@ impl<M: Machine> Loop<M> {
                 return;
             }
             self.pass();
+            self.waiting = (self.driver.on_turn)();
             self.snapshot_if_due();
             self.judge_pass(self.driver.clock.now());
         }
@@ -101,11 +105,11 @@ impl<M: Machine> Loop<M> {
     }
 
     fn timeout(&self, now: Time) -> Duration {
-        let waiting = self.inbox_ready
+        let busy = self.inbox_ready
             || !self.ready.is_empty()
             || self.driver.sockets.faults() > 0
             || self.driver.control.snapshot.load(Ordering::Acquire);
-        if waiting {
+        if busy {
             return Duration::ZERO;
         }
         let mut timeout = self.driver.options.longest_sleep;
@@ -115,7 +119,7 @@ impl<M: Machine> Loop<M> {
         if self.dirty {
             timeout = timeout.min(self.snapshot_at.since(now));
         }
-        if self.driver.sockets.is_blocked() {
+        if self.waiting || self.driver.sockets.is_blocked() {
             timeout = timeout.min(RETRY);
         }
         timeout

@@ -252,4 +252,41 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn any_text_can_be_redacted() {
+        let parts = [
+            "sip:",
+            "tel:",
+            "sips%3A",
+            "@",
+            "%40",
+            "<",
+            ">",
+            "\\",
+            "\"",
+            "ü",
+            "…",
+            "+49",
+            "1234567",
+            ";",
+            ":",
+            " ",
+            "a.b",
+            "%",
+            "[",
+            "]",
+            "127.0.0.1",
+            "@",
+        ];
+        let mut random = holdline_wire::token::Tokens::new([3; 32]);
+        for _ in 0..20_000 {
+            let text: String = (0..random.below(12))
+                .map(|_| parts[random.below(parts.len() as u64) as usize])
+                .collect();
+            let once = redact(&text);
+            let digits = |t: &str| t.bytes().filter(u8::is_ascii_digit).count();
+            assert!(digits(&once) <= digits(&text), "{text} gives {once}");
+        }
+    }
 }
