@@ -260,7 +260,7 @@ impl Ua {
                 self.on_response(now, client, owner, &message, from);
             }
             Event::Timeout { client, owner, .. } => self.on_timeout(now, client, owner),
-            Event::NoAck { server } => self.on_no_ack(now, server),
+            Event::NoAck { server, .. } => self.on_no_ack(now, server),
             Event::Stray { message, .. } => self.on_stray(now, &message),
         }
     }

@@ -119,6 +119,8 @@ pub enum Event<O> {
     NoAck {
         /// The INVITE's server transaction.
         server: ServerId,
+        /// The INVITE: by its To tag the dialog is found.
+        invite: Message,
     },
     /// A response that matches nothing (also a 2xx after its transaction ended).
     Stray {

@@ -162,8 +162,11 @@ impl<O: Copy> Layer<O> {
                     .push_back(Output::Event(Event::Ack { message, from }));
             }
             (Some(Tell::NoAck), _) => {
-                self.outputs
-                    .push_back(Output::Event(Event::NoAck { server }));
+                if let Some(entry) = self.servers.get(&server) {
+                    let invite = entry.request.clone();
+                    self.outputs
+                        .push_back(Output::Event(Event::NoAck { server, invite }));
+                }
             }
             _ => {}
         }

@@ -261,7 +261,7 @@ impl World {
                     self.callee.acked(server);
                 }
             }
-            Event::NoAck { server } => {
+            Event::NoAck { server, .. } => {
                 let open = self.unacked.values().any(|waiting| *waiting == server);
                 assert!(open, "an acknowledged answer was told as unacknowledged");
                 self.unacked.retain(|_, waiting| *waiting != server);

@@ -144,7 +144,7 @@ impl Rig {
                 transport: true, ..
             }) => "transport failed".into(),
             Output::Event(Event::Timeout { .. }) => "timeout".into(),
-            Output::Event(Event::NoAck { server }) => {
+            Output::Event(Event::NoAck { server, .. }) => {
                 assert_eq!(server, self.server);
                 "no ack".into()
             }

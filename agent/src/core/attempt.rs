@@ -1,0 +1,273 @@
+//! One call on the move: the INVITE with Replaces, its answer, and the next attempt
+//! (spec: D24, X24, X24a, X27).
+
+use crate::cluster::NodeId;
+use crate::core::AgentCore;
+use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
+use crate::core::env::{Env, Owner, Timer};
+use crate::core::event::Event;
+use crate::core::failover::Outcome;
+use holdline_leg::{Leg, Passage, Setup, Signal};
+use holdline_relay::{Carrier, GroupId, Side};
+use holdline_wire::Time;
+use holdline_wire::header::Name;
+use std::time::Duration;
+
+/// While no node is there, one is looked for this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Refusals of a call that its dialog is unknown, after which it is given up: one node may not
+/// have seen the store's last commit, two agree.
+const UNKNOWN_TWICE: usize = 2;
+
+impl AgentCore {
+    /// Sends the failover INVITE of a call to a node that was not tried yet.
+    pub(super) fn launch(&mut self, now: Time, key: CallKey) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let env = &mut self.env;
+        let Phase::Moving(moving) = &mut call.phase else {
+            return;
+        };
+        let node = match env
+            .cluster
+            .choose(now, &mut env.tokens, &moving.tried, true)
+        {
+            Some(node) => node,
+            None => {
+                // Everybody was asked once, or nobody is alive: begin anew, the dead node
+                // included if it came back (spec: X24, X39).
+                moving.tried.clear();
+                env.timers.set(Timer::Launch(key), now + LOOK_AGAIN);
+                return;
+            }
+        };
+        moving.tried.push(node);
+        env.touched.insert(key);
+        let patience = env.settings.moving.attempt;
+        match call.attempt(env, now, node) {
+            Ok(epoch) => env.timers.set(Timer::Attempt(key, epoch), now + patience),
+            Err(status) => self.attempt_failed(now, key, status),
+        }
+    }
+
+    /// Nothing came of an attempt in its time: another node is asked as well. The first is not
+    /// cancelled, since its far leg may be up already (spec: X24).
+    pub(super) fn attempt_unanswered(&mut self, now: Time, key: CallKey, epoch: u32) {
+        let Some(call) = self.calls.get(key) else {
+            return;
+        };
+        let current = call.far.as_ref().is_some_and(|far| far.epoch == epoch);
+        if current && matches!(call.phase, Phase::Moving(_)) {
+            self.launch(now, key);
+        }
+    }
+
+    /// An attempt was refused, or died with its node.
+    pub(super) fn attempt_failed(&mut self, now: Time, key: CallKey, status: u16) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let Phase::Moving(moving) = &mut call.phase else {
+            return;
+        };
+        if status != 0 {
+            moving.status = status;
+        }
+        if status == 481 || status == 603 {
+            moving.tried.push(moving.old);
+            let unknown = moving
+                .tried
+                .iter()
+                .filter(|node| **node == moving.old)
+                .count();
+            if unknown > UNKNOWN_TWICE && call.others.is_empty() {
+                return self.lose(now, key, status);
+            }
+        }
+        if let Some(far) = call.far.as_mut() {
+            let epoch = far.epoch;
+            far.leg.abandon(&mut self.env.layer);
+            call.drop_far(&mut self.env, now, epoch);
+        }
+        self.env.timers.set(Timer::Launch(key), now);
+    }
+
+    /// A signal of an attempt, the current one or one before it.
+    pub(super) fn on_attempt(&mut self, now: Time, key: CallKey, epoch: u32, signal: Signal) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let current = call.far.as_ref().is_some_and(|far| far.epoch == epoch);
+        match signal {
+            Signal::Progress { mut passage, .. } if current => {
+                let media = passage.sdp().is_some();
+                let patience = self.env.settings.moving.progress;
+                self.env
+                    .timers
+                    .set(Timer::Attempt(key, epoch), now + patience);
+                let carried =
+                    call.carry(&mut self.env, Side::Far, Carrier::Provisional, &mut passage);
+                let Phase::Moving(moving) = &call.phase else {
+                    return;
+                };
+                if let Some(story) = self.failovers.story(moving.failover)
+                    && media
+                    && carried.is_ok()
+                {
+                    story.first_media.get_or_insert(now);
+                }
+            }
+            Signal::Answer { passage, .. } => {
+                if !current {
+                    call.adopt(&mut self.env, epoch);
+                }
+                self.moved(now, key, passage);
+            }
+            Signal::Refuse { status, .. } if current => self.attempt_failed(now, key, status),
+            Signal::End { .. } if current => self.attempt_failed(now, key, 0),
+            Signal::Refuse { .. } | Signal::End { .. } => {
+                call.drop_far(&mut self.env, now, epoch);
+            }
+            _ => {}
+        }
+    }
+
+    /// The new node answered: the call lives there from now on.
+    fn moved(&mut self, now: Time, key: CallKey, mut passage: Passage) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let env = &mut self.env;
+        let Phase::Moving(moving) = &call.phase else {
+            return;
+        };
+        let moving = moving.as_ref().clone();
+        env.timers.cancel(Timer::HoldOver(key));
+        env.timers.cancel(Timer::Launch(key));
+        if let Some(far) = &call.far {
+            env.timers.cancel(Timer::Attempt(key, far.epoch));
+        }
+        let carried = call.carry(env, Side::Far, Carrier::Final, &mut passage);
+        call.media.settled(&mut env.ports);
+        call.generation += 1;
+        call.phase = Phase::Up;
+        let Some(node) = call.far.as_ref().map(|far| far.node) else {
+            return;
+        };
+        let address = env.cluster.address(node);
+        if let Some(left) = moving.left {
+            env.leave(now, moving.old, left);
+        }
+        let hung_up = moving.hangup.is_some();
+        if let Some(reason) = &moving.hangup {
+            call.phase = Phase::Over;
+            if let Some(far) = &mut call.far {
+                far.leg.end(&mut env.ctx(now), reason);
+            }
+        } else if carried.is_err() {
+            call.fail(env, now, 488);
+        } else {
+            let call_id = call.near.call_id().into();
+            if let Some(node) = address {
+                let after = now.since(moving.since);
+                let failover = moving.failover;
+                env.event(Event::CallMoved {
+                    failover,
+                    call: call_id,
+                    node,
+                    after,
+                });
+            }
+            let queue = std::mem::take(&mut call.queue);
+            for signal in queue {
+                if let Signal::Request { id, .. } = &signal {
+                    call.asked.insert(*id, signal.clone());
+                }
+                call.near_to_far(env, now, signal);
+            }
+        }
+        env.touched.insert(key);
+        let outcome = if hung_up {
+            Outcome::Ended
+        } else {
+            Outcome::Moved
+        };
+        self.settle_move(now, moving.failover, outcome);
+    }
+}
+
+impl Call {
+    /// Sends the INVITE with Replaces to `node`; the error is a status.
+    fn attempt(&mut self, env: &mut Env, now: Time, node: NodeId) -> Result<u32, u16> {
+        let epoch = self.epoch();
+        let (group, session) = (GroupId(node.0), u64::from(epoch));
+        let offer = self
+            .media
+            .move_far(&mut env.ports, &mut env.relay, group, session);
+        env.flush_relay(self.key);
+        let offer = offer.map_err(|_| 503u16)?;
+        let Phase::Moving(moving) = &self.phase else {
+            return Err(500);
+        };
+        let Some(address) = env.cluster.address(node) else {
+            return Err(503);
+        };
+        let setup = Setup {
+            request_uri: self.request_uri(address),
+            from: self.kept.from.clone(),
+            to: self.kept.to.clone(),
+            routes: Vec::new(),
+            flow: env.flow(address),
+            max_forwards: 70,
+            cseq: 1,
+            headers: self.move_headers(moving),
+            passage: Passage::new(self.kept.identity.clone(), offer),
+            timers: Some(env.cluster.timers(node)),
+        };
+        let owner = Owner::Far(self.key, epoch);
+        let leg = Leg::call(&mut env.ctx(now), owner, &setup).map_err(|_| 513u16)?;
+        self.take_charge(
+            env,
+            FarLeg {
+                leg,
+                node,
+                epoch,
+                incarnation: None,
+            },
+        );
+        Ok(epoch)
+    }
+
+    fn move_headers(&self, moving: &Move) -> Vec<(Name<'static>, String)> {
+        let mut headers = vec![
+            (Name::Replaces, moving.replaces.to_value()),
+            (Name::Supported, "replaces, timer".to_string()),
+        ];
+        if let Some((seconds, near_refreshes)) = self.session_timer {
+            let refresher = if near_refreshes { "uac" } else { "uas" };
+            headers.push((
+                Name::SessionExpires,
+                format!("{seconds};refresher={refresher}"),
+            ));
+        }
+        headers
+    }
+
+    /// A late answer of an attempt that was given up, when none was there yet: it is taken
+    /// (spec: X24). The attempt in charge becomes the late one.
+    fn adopt(&mut self, env: &mut Env, epoch: u32) {
+        let Some(index) = self.others.iter().position(|far| far.epoch == epoch) else {
+            return;
+        };
+        let far = self.others.swap_remove(index);
+        let (node, group) = (far.node, GroupId(far.node.0));
+        let before = self.far.as_ref().map(|far| far.node);
+        self.media.adopt(&mut env.relay, group, u64::from(epoch));
+        env.flush_relay(self.key);
+        env.book(self.key, before, Some(node));
+        if let Some(before) = self.far.replace(far) {
+            self.others.push(before);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! What happens on one leg of a call, carried to the other.
+
+use crate::core::AgentCore;
+use crate::core::call::{Call, CallKey, Phase};
+use crate::core::env::{Env, MOVED, Timer};
+use crate::core::event::Event;
+use crate::core::new_call::media_status;
+use bytes::Bytes;
+use holdline_leg::{EndCause, Passage, RequestId, Signal};
+use holdline_relay::{Carrier, Side};
+use holdline_wire::{Method, Time};
+
+impl AgentCore {
+    /// Carries the signals of the call's legs until both are silent.
+    pub(super) fn pump(&mut self, now: Time, key: CallKey) {
+        loop {
+            let Some(call) = self.calls.get_mut(key) else {
+                return;
+            };
+            if let Some(signal) = call.near.poll_signal() {
+                call.on_near(&mut self.env, now, signal);
+                continue;
+            }
+            let legs = call.far.iter_mut().chain(call.others.iter_mut());
+            let next = legs.map(|far| (far.epoch, far.leg.poll_signal()));
+            let Some((epoch, signal)) = next.filter_map(|(e, s)| Some((e, s?))).next() else {
+                break;
+            };
+            self.on_far(now, key, epoch, signal);
+        }
+        if self.calls.get(key).is_some_and(Call::is_finished)
+            && let Some(call) = self.calls.remove(key)
+        {
+            call.release(&mut self.env, now, "hangup");
+        }
+    }
+
+    fn on_far(&mut self, now: Time, key: CallKey, epoch: u32, signal: Signal) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let in_charge = call.far.as_ref().is_some_and(|far| far.epoch == epoch);
+        match (&call.phase, in_charge) {
+            (Phase::Moving(_), _) => self.on_attempt(now, key, epoch, signal),
+            (_, false) => call.on_stale(&mut self.env, now, epoch, signal),
+            (Phase::Setup(_), true) => self.on_far_in_setup(now, key, signal),
+            (Phase::Up | Phase::Over, true) => call.on_far_up(&mut self.env, now, signal),
+        }
+    }
+
+    fn on_far_in_setup(&mut self, now: Time, key: CallKey, mut signal: Signal) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let env = &mut self.env;
+        match &mut signal {
+            Signal::Progress { passage, .. } => {
+                // A bad description in a provisional response costs the early media only.
+                if call
+                    .carry(env, Side::Far, Carrier::Provisional, passage)
+                    .is_err()
+                {
+                    passage.body = None;
+                }
+                call.near.apply(&mut env.ctx(now), signal);
+            }
+            Signal::Answer { passage, .. } => {
+                if let Err(error) = call.carry(env, Side::Far, Carrier::Final, passage) {
+                    return call.fail(env, now, media_status(&error));
+                }
+                call.note_session_timer(passage, true);
+                call.phase = Phase::Up;
+                call.kept.setup = None;
+                env.timers.cancel(Timer::SetupOver(key));
+                call.near.apply(&mut env.ctx(now), signal);
+                let call = call.near.call_id().into();
+                env.event(Event::CallAnswered { call });
+            }
+            Signal::Refuse {
+                status: 408 | 500..=599,
+                ..
+            } if call.has_not_rung() => {
+                self.place_elsewhere(now, key, signal);
+            }
+            Signal::Refuse { .. } => {
+                call.phase = Phase::Over;
+                call.near.apply(&mut env.ctx(now), signal);
+            }
+            _ => call.on_far_up(env, now, signal),
+        }
+    }
+
+    /// A node refused a call that it cannot serve: others are asked, then the caller is told.
+    fn place_elsewhere(&mut self, now: Time, key: CallKey, refusal: Signal) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let Some(node) = call.far.as_ref().map(|far| far.node) else {
+            return;
+        };
+        let Phase::Setup(tried) = &mut call.phase else {
+            return;
+        };
+        tried.push(node);
+        let more = self
+            .env
+            .cluster
+            .choose(now, &mut self.env.tokens, tried, false);
+        if more.is_some() {
+            return self.place(now, key);
+        }
+        call.phase = Phase::Over;
+        call.near.apply(&mut self.env.ctx(now), refusal);
+    }
+}
+
+impl Call {
+    /// Whether the caller has heard nothing of this attempt yet, so that another node may be
+    /// asked without anybody noticing.
+    fn has_not_rung(&self) -> bool {
+        self.far
+            .as_ref()
+            .is_some_and(|far| far.leg.dialog().is_none())
+    }
+
+    fn on_near(&mut self, env: &mut Env, now: Time, signal: Signal) {
+        if let Signal::Request { id, .. } = &signal {
+            self.asked.insert(*id, signal.clone());
+        }
+        match (&mut self.phase, signal) {
+            (Phase::Moving(moving), Signal::End { passage, .. }) => {
+                // X27: the far leg at the downstream UA is up, so the move goes on; then BYE.
+                moving.hangup = Some(passage);
+                self.queue.clear();
+            }
+            (Phase::Moving(_), signal) => self.keep_for_later(signal),
+            (_, signal) => self.near_to_far(env, now, signal),
+        }
+    }
+
+    /// The call moves: what the calling server asks is asked of the new node.
+    fn keep_for_later(&mut self, signal: Signal) {
+        match signal {
+            Signal::CancelRequest { id } => {
+                self.queue.retain(
+                    |queued| !matches!(queued, Signal::Request { id: other, .. } if *other == id),
+                );
+            }
+            // The new node asked nothing yet, so there is nothing to reply to or acknowledge.
+            Signal::Reply { .. } | Signal::Ack { .. } => {}
+            other => self.queue.push_back(other),
+        }
+    }
+
+    /// Carries a signal of the calling server to the node in charge.
+    pub fn near_to_far(&mut self, env: &mut Env, now: Time, mut signal: Signal) {
+        let carried = match &mut signal {
+            Signal::Request { id, passage, .. } => {
+                let carried = self.carry(env, Side::Near, Carrier::Request, passage);
+                if let Err(error) = carried {
+                    return self.reply_near(env, now, *id, media_status(&error));
+                }
+                Ok(())
+            }
+            Signal::Reply {
+                id,
+                status,
+                passage,
+                ..
+            } => {
+                if !self.far_asked.contains(id) {
+                    return;
+                }
+                let (id, status) = (*id, *status);
+                self.far_asked.retain(|asked| *asked != id);
+                if status < 300 {
+                    self.note_session_timer(passage, false);
+                    self.carry(env, Side::Near, Carrier::Final, passage)
+                } else {
+                    self.media_refused(env);
+                    Ok(())
+                }
+            }
+            Signal::Ack { passage } => self.carry(env, Side::Near, Carrier::Ack, passage),
+            Signal::End { .. } => {
+                self.phase = Phase::Over;
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = carried {
+            return self.fail(env, now, media_status(&error));
+        }
+        if let Some(far) = &mut self.far {
+            far.leg.apply(&mut env.ctx(now), signal);
+        }
+    }
+
+    /// Carries a signal of the node in charge to the calling server.
+    fn on_far_up(&mut self, env: &mut Env, now: Time, mut signal: Signal) {
+        match &mut signal {
+            Signal::Request { id, passage, .. } => {
+                let id = *id;
+                if let Err(error) = self.carry(env, Side::Far, Carrier::Request, passage) {
+                    return self.reply_far(env, now, id, media_status(&error));
+                }
+                self.far_asked.push(id);
+            }
+            Signal::Reply {
+                id,
+                status,
+                passage,
+                ..
+            } => {
+                let (id, status) = (*id, *status);
+                let offered = matches!(
+                    self.asked.remove(&id),
+                    Some(Signal::Request {
+                        method: Method::Invite | Method::Update,
+                        ..
+                    })
+                );
+                if status < 300 {
+                    self.note_session_timer(passage, true);
+                    if let Err(error) = self.carry(env, Side::Far, Carrier::Final, passage) {
+                        return self.fail(env, now, media_status(&error));
+                    }
+                } else if offered {
+                    self.media_refused(env);
+                }
+            }
+            Signal::Ack { passage } => {
+                if let Err(error) = self.carry(env, Side::Far, Carrier::Ack, passage) {
+                    return self.fail(env, now, media_status(&error));
+                }
+            }
+            Signal::End { cause, passage } => {
+                self.phase = Phase::Over;
+                if *cause == EndCause::Gone && passage.headers.is_empty() {
+                    *passage = Passage::reason("SIP;cause=481;text=\"Far end lost the call\"");
+                }
+            }
+            _ => {}
+        }
+        self.near.apply(&mut env.ctx(now), signal);
+    }
+
+    /// A far leg that is not in charge any more: an answer that comes now is declined.
+    fn on_stale(&mut self, env: &mut Env, now: Time, epoch: u32, signal: Signal) {
+        let moved = Passage::reason(MOVED);
+        let Some(far) = self.far_leg(epoch) else {
+            return;
+        };
+        match signal {
+            Signal::Answer { .. } => far.leg.end(&mut env.ctx(now), &moved),
+            Signal::Request { id, .. } => {
+                let reply = Signal::Reply {
+                    id,
+                    status: 481,
+                    reason: Bytes::new(),
+                    passage: Passage::default(),
+                };
+                far.leg.apply(&mut env.ctx(now), reply);
+            }
+            _ => {}
+        }
+        if self.far_leg(epoch).is_some_and(|far| far.leg.is_over()) {
+            self.drop_far(env, now, epoch);
+        }
+    }
+
+    /// Ends a call that cannot go on, on both sides.
+    pub fn fail(&mut self, env: &mut Env, now: Time, status: u16) {
+        let reason = Passage::reason(&format!("SIP;cause={status}"));
+        self.phase = Phase::Over;
+        self.refuse_near(env, now, status, reason.clone());
+        if let Some(far) = &mut self.far {
+            far.leg.end(&mut env.ctx(now), &reason);
+        }
+    }
+
+    /// Tells the calling server that its call failed: a refusal before the answer, BYE after.
+    pub fn refuse_near(&mut self, env: &mut Env, now: Time, status: u16, passage: Passage) {
+        self.phase = Phase::Over;
+        if self.near.is_up() {
+            self.near.end(&mut env.ctx(now), &passage);
+        } else {
+            let refusal = Signal::Refuse {
+                status,
+                reason: Bytes::new(),
+                passage,
+            };
+            self.near.apply(&mut env.ctx(now), refusal);
+        }
+    }
+
+    fn reply_near(&mut self, env: &mut Env, now: Time, id: RequestId, status: u16) {
+        self.asked.remove(&id);
+        let passage = Passage::default();
+        let reply = Signal::Reply {
+            id,
+            status,
+            reason: Bytes::new(),
+            passage,
+        };
+        self.near.apply(&mut env.ctx(now), reply);
+    }
+
+    fn reply_far(&mut self, env: &mut Env, now: Time, id: RequestId, status: u16) {
+        let passage = Passage::default();
+        let reply = Signal::Reply {
+            id,
+            status,
+            reason: Bytes::new(),
+            passage,
+        };
+        if let Some(far) = &mut self.far {
+            far.leg.apply(&mut env.ctx(now), reply);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the cluster wants: probes sent, verdicts carried out.
+
+use crate::cluster::{ClusterEvent, NodeId, ProbeId};
+use crate::core::AgentCore;
+use crate::core::event::Event;
+use holdline_wire::build::Builder;
+use holdline_wire::header::{InstanceUtilization, Name};
+use holdline_wire::machine::Output;
+use holdline_wire::{Message, Method, Protocol, Time, TransportKey};
+use std::net::SocketAddr;
+
+/// The start of a probe's branch: the cookie of RFC 3261 and a letter of ours.
+const PROBE_BRANCH: &str = "z9hG4bKp";
+/// Probes to one node whose late answers are still understood.
+const PROBES_KEPT: usize = 64;
+
+/// What a response says of its node's load (spec: D22).
+pub(super) fn told_utilization(message: &Message) -> Option<u8> {
+    let value = message.header(Name::InstanceUtilization)?;
+    InstanceUtilization::parse(value).map(|told| told.0)
+}
+
+impl AgentCore {
+    pub(super) fn on_cluster(&mut self, now: Time, event: ClusterEvent) {
+        match event {
+            ClusterEvent::Probe { node, addr, id } => self.send_probe(node, addr, id),
+            ClusterEvent::Suspect { node, evidence } => {
+                let evidence = evidence.kind.to_string();
+                self.tell(node, |node| Event::NodeSuspect { node, evidence });
+            }
+            ClusterEvent::Cleared { node, after } => {
+                self.tell(node, |node| Event::NodeCleared { node, after });
+            }
+            ClusterEvent::Dead { node, verdict } => {
+                self.fail_over(now, node, Some(verdict), |_| true);
+            }
+            ClusterEvent::Restarted { node, incarnation } => {
+                // X39: only what the old process knew is gone.
+                self.fail_over(now, node, None, |far| {
+                    far.incarnation
+                        .as_ref()
+                        .is_some_and(|known| **known != *incarnation)
+                });
+            }
+            ClusterEvent::Alive { node } => {
+                self.tell(node, |node| Event::NodeAlive { node });
+                self.env.hang_up_left(now, node);
+            }
+            ClusterEvent::Gone { node, addr } => {
+                self.env.left.remove(&node);
+                self.env.probes.remove(&node);
+                self.env
+                    .outputs
+                    .push_back(Output::Close(self.probe_flow(node, addr)));
+            }
+        }
+    }
+
+    fn tell(&mut self, node: NodeId, event: impl FnOnce(SocketAddr) -> Event) {
+        if let Some(address) = self.env.cluster.address(node) {
+            self.env.event(event(address));
+        }
+    }
+
+    /// Probes have a connected socket of their own for each node (spec: D20), so that a refusal
+    /// is known to be the node's.
+    fn probe_flow(&self, node: NodeId, remote: SocketAddr) -> TransportKey {
+        let local = self.env.settings.sip;
+        let connection = u64::from(node.0) + 1;
+        TransportKey {
+            protocol: Protocol::Udp,
+            local,
+            remote,
+            connection,
+        }
+    }
+
+    /// One OPTIONS, sent once.
+    fn send_probe(&mut self, node: NodeId, addr: SocketAddr, id: ProbeId) {
+        let flow = self.probe_flow(node, addr);
+        let random = self.env.tokens.tag();
+        let branch = format!("{PROBE_BRANCH}{random}");
+        let local = self.env.settings.sip;
+        let built = Builder::request(&Method::Options, &format!("sip:{addr}"))
+            .via(&flow, &branch)
+            .header(Name::MaxForwards, 0)
+            .header(Name::From, format_args!("<sip:probe@{local}>;tag={random}"))
+            .header(Name::To, format_args!("<sip:{addr}>"))
+            .header(Name::CallId, format_args!("{random}-{}", id.0))
+            .header(Name::CSeq, "1 OPTIONS")
+            .finish(None);
+        if let Ok(bytes) = built {
+            let sent = self.env.probes.entry(node).or_default();
+            sent.push_back((id, branch.into()));
+            if sent.len() > PROBES_KEPT {
+                sent.pop_front();
+            }
+            self.env.outputs.push_back(Output::Send { to: flow, bytes });
+        }
+    }
+
+    /// Whether `message` answers a probe; then the cluster has heard of it.
+    pub(super) fn on_probe_answer(
+        &mut self,
+        now: Time,
+        node: Option<NodeId>,
+        message: &Message,
+    ) -> bool {
+        let branch = message.top_via().branch;
+        if *message.method() != Method::Options || !branch.starts_with(PROBE_BRANCH) {
+            return false;
+        }
+        let sent = node.and_then(|node| Some((node, self.env.probes.get(&node)?)));
+        let known = sent.and_then(|(node, sent)| {
+            let probe = sent.iter().find(|(_, known)| **known == *branch)?;
+            Some((node, probe.0))
+        });
+        if let Some((node, id)) = known {
+            let utilization = told_utilization(message);
+            let incarnation = message.text(Name::InstanceIncarnation);
+            let (status, incarnation) = (message.status(), incarnation.as_deref());
+            self.env
+                .cluster
+                .probe_answered(now, node, id, status, utilization, incarnation);
+        }
+        true
+    }
+}

@@ -1,0 +1,325 @@
+//! Where each message, fault and report belongs.
+
+use crate::cluster::{NodeId, Refusal};
+use crate::core::AgentCore;
+use crate::core::call::{CallKey, Phase};
+use crate::core::cluster_events::told_utilization;
+use crate::core::env::{Owner, Place};
+use crate::core::event::Event;
+use holdline_leg::Leg;
+use holdline_relay::{Report, Side, StreamId};
+use holdline_wire::build::Builder;
+use holdline_wire::header::Name;
+use holdline_wire::machine::Output;
+use holdline_wire::message::ParseError;
+use holdline_wire::transaction::{self, ServerId};
+use holdline_wire::trunk::TrunkDocument;
+use holdline_wire::{Message, Method, Time, TransportKey};
+
+/// The methods that we take.
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, MESSAGE, REFER, NOTIFY";
+
+impl AgentCore {
+    /// A well-formed message.
+    pub(super) fn on_message(&mut self, now: Time, from: TransportKey, message: Message) {
+        let node = self.env.cluster.node_at(from.remote);
+        if !message.is_request() {
+            if self.on_probe_answer(now, node, &message) {
+                return;
+            }
+        } else if node.is_none() && !self.may_call(&from) {
+            return self.ignore(from, "unknown source");
+        }
+        match node {
+            Some(node) => self.env.cluster.heard_sip(now, node, None, None),
+            None => self.env.cluster.heard_calling_server(now),
+        }
+        self.env.layer.receive(now, from, message);
+    }
+
+    /// Bytes that are no message, or one that must be refused.
+    pub(super) fn on_garbage(&mut self, from: TransportKey, error: ParseError) {
+        let known = self.may_call(&from) || self.env.cluster.node_at(from.remote).is_some();
+        match error {
+            ParseError::KeepAlive => {}
+            ParseError::Refuse {
+                status,
+                reason,
+                request,
+            } if known => {
+                // Stateless: a repeated bad request is answered again (RFC 3261 8.2.7).
+                let builder =
+                    Builder::response(&request, from.remote, status, reason.as_bytes(), None);
+                if *request.method() != Method::Ack
+                    && let Ok(bytes) = builder.finish(None)
+                {
+                    let to = holdline_wire::route::response_destination(&request, from);
+                    self.env.outputs.push_back(Output::Send { to, bytes });
+                }
+                self.ignore(from, "malformed request");
+            }
+            _ => self.ignore(from, "not SIP"),
+        }
+    }
+
+    fn may_call(&self, from: &TransportKey) -> bool {
+        self.env
+            .settings
+            .allow
+            .iter()
+            .any(|net| net.contains(&from.remote.ip()))
+    }
+
+    fn ignore(&mut self, from: TransportKey, reason: &'static str) {
+        self.env.ignored += 1;
+        self.env.event(Event::Ignored {
+            from: from.remote,
+            reason,
+        });
+    }
+
+    /// What the transactions tell.
+    pub(super) fn on_layer(&mut self, now: Time, output: transaction::Output<Owner>) {
+        use transaction::Event as Told;
+        let event = match output {
+            transaction::Output::Send(to, bytes) => {
+                return self.env.outputs.push_back(Output::Send { to, bytes });
+            }
+            transaction::Output::Event(event) => event,
+        };
+        match event {
+            Told::Request {
+                server,
+                message,
+                from,
+                cancels,
+            } => {
+                self.on_request(now, server, &message, from, cancels);
+            }
+            Told::Ack { message, .. } => {
+                if let Some(owner) = self.addressed(&message) {
+                    self.with_leg(now, owner, |leg, ctx| leg.on_ack(ctx, &message));
+                }
+            }
+            Told::Response {
+                client,
+                owner,
+                message,
+                from,
+            } => {
+                self.note_response(now, owner, &message);
+                self.with_leg(now, owner, |leg, ctx| {
+                    leg.on_response(ctx, client, &message, from)
+                });
+            }
+            Told::Timeout {
+                client,
+                owner,
+                transport,
+            } => {
+                self.with_leg(now, owner, |leg, ctx| {
+                    leg.on_timeout(ctx, client, transport)
+                });
+            }
+            Told::NoAck { server, invite } => self.on_no_ack(now, server, &invite),
+            Told::Stray { .. } => {}
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        message: &Message,
+        from: TransportKey,
+        cancels: Option<ServerId>,
+    ) {
+        if message.to_tag().is_some() {
+            return match (self.addressed(message), self.is_buried(message)) {
+                (Some(owner), _) => self.with_leg(now, owner, |leg, ctx| {
+                    leg.on_request(ctx, server, message, cancels);
+                }),
+                // X28: the old dialog of a moved call is ours to answer, and nobody else hears.
+                (None, true) if *message.method() == Method::Bye => {
+                    self.env.refuse(now, server, 200, None);
+                }
+                _ => self.env.refuse(now, server, 481, None),
+            };
+        }
+        match message.method() {
+            Method::Invite if self.env.cluster.node_at(from.remote).is_some() => {
+                // Calls from the cluster to the calling server are not configured.
+                self.env.refuse(now, server, 403, None);
+            }
+            Method::Invite => self.on_new_call(now, server, message, from),
+            Method::Cancel => {
+                let call = cancels.and_then(|invite| self.env.invites.get(&invite).copied());
+                match call {
+                    Some(key) => self.with_leg(now, Owner::Near(key), |leg, ctx| {
+                        leg.on_request(ctx, server, message, cancels);
+                    }),
+                    None => self.env.refuse(now, server, 481, None),
+                }
+            }
+            Method::Options => {
+                let status = if self.env.cluster.any_alive() {
+                    200
+                } else {
+                    503
+                };
+                let allow = Some((Name::Allow, ALLOW.to_string()));
+                self.env.refuse(now, server, status, allow);
+            }
+            _ => {
+                let allow = Some((Name::Allow, ALLOW.to_string()));
+                self.env.refuse(now, server, 405, allow);
+            }
+        }
+    }
+
+    /// The live leg that an in-dialog request names by all three identifiers.
+    fn addressed(&self, message: &Message) -> Option<Owner> {
+        let Place::Leg(owner) = *self.env.tags.get(message.to_tag()?)? else {
+            return None;
+        };
+        let leg = match owner {
+            Owner::Near(key) => &self.calls.get(key)?.near,
+            Owner::Far(key, epoch) => {
+                let call = self.calls.get(key)?;
+                let mut legs = call.far.iter().chain(&call.others);
+                &legs.find(|far| far.epoch == epoch)?.leg
+            }
+            Owner::Nobody => return None,
+        };
+        leg.is_addressed_by(message).then_some(owner)
+    }
+
+    fn is_buried(&self, message: &Message) -> bool {
+        let place = message.to_tag().and_then(|tag| self.env.tags.get(tag));
+        matches!(place, Some(Place::Tomb))
+    }
+
+    /// Runs `step` on a leg that is still there.
+    fn with_leg(
+        &mut self,
+        now: Time,
+        owner: Owner,
+        step: impl FnOnce(&mut Leg<Owner>, &mut holdline_leg::Ctx<'_, Owner>),
+    ) {
+        let (key, leg) = match owner {
+            Owner::Near(key) => (key, self.calls.get_mut(key).map(|call| &mut call.near)),
+            Owner::Far(key, epoch) => {
+                let call = self.calls.get_mut(key);
+                (
+                    key,
+                    call.and_then(|call| call.far_leg(epoch))
+                        .map(|far| &mut far.leg),
+                )
+            }
+            Owner::Nobody => return,
+        };
+        if let Some(leg) = leg {
+            step(leg, &mut self.env.ctx(now));
+            self.env.touched.insert(key);
+        }
+    }
+
+    /// The node that a request was sent to tells its utilization (spec: D22) and incarnation.
+    fn note_response(&mut self, now: Time, owner: Owner, message: &Message) {
+        let Owner::Far(key, epoch) = owner else {
+            return;
+        };
+        let call = self.calls.get_mut(key);
+        let Some(far) = call.and_then(|call| call.far_leg(epoch)) else {
+            return;
+        };
+        let incarnation = message.text(Name::InstanceIncarnation);
+        if let Some(incarnation) = &incarnation
+            && *message.method() == Method::Invite
+        {
+            far.incarnation = Some(incarnation.as_str().into());
+        }
+        let utilization = told_utilization(message);
+        self.env
+            .cluster
+            .heard_sip(now, far.node, utilization, incarnation.as_deref());
+    }
+
+    /// Nobody acknowledged a 2xx of ours: the first one of a call, or one inside a dialog.
+    fn on_no_ack(&mut self, now: Time, server: ServerId, invite: &Message) {
+        let initial = self.env.invites.get(&server).map(|key| Owner::Near(*key));
+        if let Some(owner) = initial.or_else(|| self.addressed(invite)) {
+            self.with_leg(now, owner, |leg, ctx| leg.on_no_ack(ctx, server));
+        }
+    }
+
+    /// A datagram of ours met no listener.
+    pub(super) fn on_fault(&mut self, now: Time, key: TransportKey) {
+        match self.env.cluster.node_at(key.remote) {
+            Some(node) if key.connection != 0 => {
+                self.env.cluster.refused(now, node, Refusal::Probe);
+            }
+            // The legs towards the node wait for the verdict, which is milliseconds away.
+            Some(node) => self.env.cluster.refused(now, node, Refusal::Signalling),
+            None => self.env.layer.transport_failed(now, key),
+        }
+    }
+
+    /// The relay's report.
+    pub(super) fn on_report(&mut self, now: Time, report: Report) {
+        match report {
+            Report::Tick(tick) => self.env.cluster.media(now, &tick),
+            Report::Refused { group, stream, .. } => {
+                self.env
+                    .cluster
+                    .refused(now, NodeId(group.0), Refusal::Media(stream));
+            }
+            Report::BindFailed {
+                stream,
+                side,
+                local,
+                errno,
+            } => {
+                self.env.event(Event::PortRefused { local, errno });
+                self.on_bind_failed(now, stream, side);
+            }
+            Report::Removed { .. } => {}
+        }
+    }
+
+    fn on_bind_failed(&mut self, now: Time, stream: StreamId, side: Side) {
+        let Some(key) = self.env.by_stream.get(&stream).copied() else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        match (&call.phase, side) {
+            (Phase::Moving(_), Side::Far) => self.attempt_failed(now, key, 0),
+            (Phase::Over, _) => {}
+            _ => call.fail(&mut self.env, now, 503),
+        }
+        self.env.touched.insert(key);
+    }
+
+    /// A trunk document as it was fetched.
+    pub(super) fn on_trunk(&mut self, now: Time, document: bytes::Bytes) {
+        match TrunkDocument::parse(&document) {
+            Ok(document) => {
+                let changes = self.env.cluster.apply(now, &document);
+                if !changes.is_empty() {
+                    let (version, instances) = (document.version, document.instances.len());
+                    self.env.event(Event::TrunkChanged { version, instances });
+                }
+            }
+            Err(error) => self.env.event(Event::TrunkRefused {
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// For the shell: the key of the call that a stream belongs to, in logs.
+    pub fn call_of(&self, stream: StreamId) -> Option<CallKey> {
+        self.env.by_stream.get(&stream).copied()
+    }
+}

@@ -1,0 +1,232 @@
+//! What all calls of the core share, and the indexes by which calls are found.
+
+use crate::cluster::{Cluster, NodeId, NodeState, ProbeId};
+use crate::core::call::{CallKey, Left};
+use crate::core::event::{Event, Out};
+use crate::core::settings::Settings;
+use holdline_leg::{Ctx, Stamp};
+use holdline_relay::{Command, Ports, StreamId};
+use holdline_wire::deadline::Deadlines;
+use holdline_wire::header::Name;
+use holdline_wire::machine::Output;
+use holdline_wire::token::Tokens;
+use holdline_wire::transaction::{Layer, ServerId, Timers};
+use holdline_wire::{Method, Time, TransportKey};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long an ended or moved-away dialog is still answered (64*T1, RFC 3261 17.1.2.2, doubled:
+/// a paused node's BYE comes late; spec: X28).
+const TOMB_LIFE: Duration = Duration::from_secs(64);
+/// Dialogs left on one dead node that are remembered at most.
+const MAX_LEFT: usize = 10_000;
+/// The Reason (RFC 3326) of a BYE in a dialog that moved away.
+pub const MOVED: &str = "SIP;cause=200;text=\"moved\"";
+/// Ended dialogs that are remembered at most.
+const MAX_TOMBS: usize = 50_000;
+
+/// A leg, for transactions and tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// Towards the calling server.
+    Near(CallKey),
+    /// Towards the cluster; the number tells the far legs of one call apart.
+    Far(CallKey, u32),
+    /// A BYE that nobody waits for.
+    Nobody,
+}
+
+/// Where a tag of ours leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A live leg.
+    Leg(Owner),
+    /// A far dialog that moved away: its BYE gets 200 and means nothing (spec: X28).
+    Tomb,
+}
+
+/// A deadline of the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// Send the failover INVITE of this call.
+    Launch(CallKey),
+    /// This attempt had its time.
+    Attempt(CallKey, u32),
+    /// This call was not answered for too long.
+    SetupOver(CallKey),
+    /// This call was held long enough.
+    HoldOver(CallKey),
+    /// Forget this ended dialog.
+    Forget(u64),
+}
+
+/// Everything that calls share.
+pub struct Env {
+    pub settings: Settings,
+    pub tokens: Tokens,
+    pub layer: Layer<Owner>,
+    pub cluster: Cluster,
+    pub ports: Ports,
+    pub timers: Deadlines<Timer>,
+    pub stamp: Stamp,
+    pub tags: HashMap<Box<str>, Place>,
+    pub by_node: BTreeMap<NodeId, BTreeSet<CallKey>>,
+    pub by_stream: BTreeMap<StreamId, CallKey>,
+    /// The INVITE transactions that made the calls, for CANCEL and for an ACK that never came.
+    pub invites: BTreeMap<ServerId, CallKey>,
+    /// The branches of the last OPTIONS to each node.
+    pub probes: BTreeMap<NodeId, VecDeque<(ProbeId, Box<str>)>>,
+    /// Dialogs that moved calls left on nodes that may live after all.
+    pub left: BTreeMap<NodeId, Vec<Left>>,
+    pub touched: BTreeSet<CallKey>,
+    pub relay: Vec<Command>,
+    pub outputs: VecDeque<Output<Out>>,
+    pub ignored: u64,
+    tombs: BTreeMap<u64, Box<str>>,
+    next_tomb: u64,
+}
+
+impl Env {
+    pub fn new(settings: Settings, seed: [u8; 32]) -> Env {
+        let contact = format!("<sip:{}>", settings.sip);
+        Env {
+            tokens: Tokens::new(seed),
+            layer: Layer::new(Timers::default()),
+            cluster: Cluster::new(&settings.trunk, settings.health.clone()),
+            ports: Ports::new(settings.ports.0, settings.ports.1),
+            timers: Deadlines::default(),
+            stamp: Stamp {
+                contact: contact.into(),
+                on_responses: Vec::new(),
+            },
+            tags: HashMap::new(),
+            by_node: BTreeMap::new(),
+            by_stream: BTreeMap::new(),
+            invites: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            left: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            relay: Vec::new(),
+            outputs: VecDeque::new(),
+            ignored: 0,
+            tombs: BTreeMap::new(),
+            next_tomb: 0,
+            settings,
+        }
+    }
+
+    /// What a leg borrows for one step.
+    pub fn ctx(&mut self, now: Time) -> Ctx<'_, Owner> {
+        Ctx {
+            now,
+            layer: &mut self.layer,
+            tokens: &mut self.tokens,
+            stamp: &self.stamp,
+        }
+    }
+
+    /// The flow from our listening socket to `remote`.
+    pub fn flow(&self, remote: SocketAddr) -> TransportKey {
+        TransportKey::udp(self.settings.sip, remote)
+    }
+
+    pub fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Other(Out::Event(event)));
+    }
+
+    /// A far dialog moved away or ended: for a while its late messages are still understood.
+    pub fn bury(&mut self, now: Time, tag: &str) {
+        if self.tombs.len() >= MAX_TOMBS
+            && let Some((_, oldest)) = self.tombs.pop_first()
+        {
+            self.tags.remove(&oldest);
+        }
+        self.next_tomb += 1;
+        self.tombs.insert(self.next_tomb, tag.into());
+        self.tags.insert(tag.into(), Place::Tomb);
+        self.timers
+            .set(Timer::Forget(self.next_tomb), now + TOMB_LIFE);
+    }
+
+    pub fn forget(&mut self, number: u64) {
+        if let Some(tag) = self.tombs.remove(&number) {
+            self.tags.remove(&tag);
+        }
+    }
+
+    /// A call moved away from `node`. If the node lives, its dialog there is ended at once;
+    /// otherwise when it shows that it lived all the time (spec: X28).
+    pub fn leave(&mut self, now: Time, node: NodeId, left: Left) {
+        let kept = self.left.entry(node).or_default();
+        if kept.len() < MAX_LEFT {
+            kept.push(left);
+        }
+        if self.cluster.state(node) == Some(NodeState::Alive) {
+            self.hang_up_left(now, node);
+        }
+    }
+
+    /// `node` is alive: the dialogs that moved calls left there get a BYE whose Reason says so,
+    /// which the node does not relay. Those of an earlier incarnation are gone with it.
+    pub fn hang_up_left(&mut self, now: Time, node: NodeId) {
+        let Some(left) = self.left.remove(&node) else {
+            return;
+        };
+        let living = self.cluster.incarnation(node).map(Box::<str>::from);
+        for Left {
+            mut dialog,
+            incarnation,
+        } in left
+        {
+            if living.is_some() && incarnation.is_some() && living != incarnation {
+                continue;
+            }
+            let branch = self.tokens.branch();
+            let bye = dialog
+                .request(&Method::Bye, &branch)
+                .header(Name::Reason, MOVED);
+            if let Ok(bytes) = bye.finish(None) {
+                self.layer
+                    .request(now, dialog.next_hop(), bytes, Owner::Nobody, None);
+            }
+        }
+    }
+
+    /// Books the call on `node`, or on none.
+    pub fn book(&mut self, key: CallKey, from: Option<NodeId>, to: Option<NodeId>) {
+        if let Some(node) = from
+            && let Some(calls) = self.by_node.get_mut(&node)
+        {
+            calls.remove(&key);
+            let left = calls.len();
+            if left == 0 {
+                self.by_node.remove(&node);
+            }
+            self.cluster.calls_changed(node, left);
+        }
+        if let Some(node) = to {
+            let calls = self.by_node.entry(node).or_default();
+            calls.insert(key);
+            let count = calls.len();
+            self.cluster.calls_changed(node, count);
+        }
+    }
+
+    /// Hands out the relay commands of `call`, so that they precede the messages that follow
+    /// from them, and remembers whose the streams are.
+    pub fn flush_relay(&mut self, key: CallKey) {
+        for command in self.relay.drain(..) {
+            match command {
+                Command::Install { stream, .. } => {
+                    self.by_stream.insert(stream, key);
+                }
+                Command::Remove { stream } => {
+                    self.by_stream.remove(&stream);
+                }
+                Command::SetPeer { .. } | Command::Move { .. } => {}
+            }
+            self.outputs.push_back(Output::Other(Out::Relay(command)));
+        }
+    }
+}

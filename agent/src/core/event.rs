@@ -1,0 +1,158 @@
+//! What goes into the core and comes out of it beside SIP messages.
+
+use crate::cluster::{NodeId, Verdict};
+use holdline_relay::{Command, Report};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// An input.
+#[derive(Clone, Debug)]
+pub enum In {
+    /// The relay's report.
+    Media(Report),
+    /// The trunk document as fetched.
+    Trunk(bytes::Bytes),
+    /// The program's own loop was this late: evidence of that time is void (spec: X21).
+    LoopLate(Duration),
+    /// The operator's wish.
+    Operator(Operator),
+}
+
+/// An operator's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// Take no new calls; those that run go on.
+    Drain,
+}
+
+/// An output.
+#[derive(Clone, Debug)]
+pub enum Out {
+    /// For the relay.
+    Relay(Command),
+    /// For logs, metrics and records.
+    Event(Event),
+}
+
+/// Something worth telling. Calls are named by the Call-ID towards the calling server; no event
+/// holds a phone number.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A call was placed through a node.
+    CallPlaced {
+        /// The call.
+        call: Box<str>,
+        /// The node.
+        node: SocketAddr,
+    },
+    /// A call was answered.
+    CallAnswered {
+        /// The call.
+        call: Box<str>,
+    },
+    /// A call ended; exactly once for each that was placed or refused.
+    CallEnded {
+        /// The call.
+        call: Box<str>,
+        /// Why, in a word: `hangup`, `refused`, `lost` ...
+        cause: &'static str,
+        /// How often it had moved.
+        generation: u32,
+    },
+    /// Evidence against a node; a burst of probes is under way.
+    NodeSuspect {
+        /// The node.
+        node: SocketAddr,
+        /// What was seen.
+        evidence: String,
+    },
+    /// The suspicion was wrong.
+    NodeCleared {
+        /// The node.
+        node: SocketAddr,
+        /// How long it lasted.
+        after: Duration,
+    },
+    /// A node is used from now on.
+    NodeAlive {
+        /// The node.
+        node: SocketAddr,
+    },
+    /// A node's calls move.
+    FailoverStarted {
+        /// Names the failover in logs, metrics and records.
+        failover: u64,
+        /// The node that died.
+        node: SocketAddr,
+        /// How many calls.
+        calls: usize,
+        /// The verdict; `None` for a restart (spec: X39).
+        verdict: Option<Verdict>,
+    },
+    /// A call was moved.
+    CallMoved {
+        /// The failover.
+        failover: u64,
+        /// The call.
+        call: Box<str>,
+        /// Its new node.
+        node: SocketAddr,
+        /// From the verdict to the new answer.
+        after: Duration,
+    },
+    /// A call could not be moved.
+    CallLost {
+        /// The failover.
+        failover: u64,
+        /// The call.
+        call: Box<str>,
+        /// The last refusal, 0 where there was none.
+        status: u16,
+    },
+    /// No call of the failover is moving any more.
+    FailoverDone {
+        /// The failover.
+        failover: u64,
+        /// Calls moved.
+        moved: usize,
+        /// Calls lost.
+        lost: usize,
+        /// Calls that were hung up meanwhile.
+        ended: usize,
+        /// From the verdict to the last call moved.
+        took: Duration,
+    },
+    /// The cluster changed.
+    TrunkChanged {
+        /// The document's version.
+        version: u64,
+        /// How many instances it lists.
+        instances: usize,
+    },
+    /// A document was refused; the one before stays in force (spec: X10).
+    TrunkRefused {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A message was not answered (spec: X40).
+    Ignored {
+        /// Where it came from.
+        from: SocketAddr,
+        /// Why, in a word.
+        reason: &'static str,
+    },
+    /// A media port could not be opened.
+    PortRefused {
+        /// The address.
+        local: SocketAddr,
+        /// The operating system's error number.
+        errno: i32,
+    },
+    /// A node's name for the reader of a log.
+    NodeJoined {
+        /// Its number.
+        id: NodeId,
+        /// The node.
+        node: SocketAddr,
+    },
+}

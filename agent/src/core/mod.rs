@@ -1,0 +1,144 @@
+//! The agent's core: one pure state machine that owns every call.
+
+mod attempt;
+mod call;
+mod call_signals;
+mod cluster_events;
+mod dispatch;
+mod env;
+mod event;
+mod failover;
+mod new_call;
+mod settings;
+mod status;
+
+pub use call::CallKey;
+pub use event::{Event, In, Operator, Out};
+pub use settings::Settings;
+pub use status::{FailoverStatus, Status};
+
+use crate::cluster::Cluster;
+use call::Call;
+use env::{Env, Timer};
+use failover::Failovers;
+use holdline_wire::machine::{Input, Machine, Output};
+use holdline_wire::{Message, Time};
+use slotmap::SlotMap;
+
+/// The agent as a state machine: see [`Machine`].
+pub struct AgentCore {
+    env: Env,
+    calls: SlotMap<CallKey, Call>,
+    failovers: Failovers,
+    draining: bool,
+}
+
+impl AgentCore {
+    /// A core without nodes and calls. The same `seed` and inputs give the same outputs.
+    pub fn new(settings: Settings, seed: [u8; 32]) -> AgentCore {
+        AgentCore {
+            env: Env::new(settings, seed),
+            calls: SlotMap::with_key(),
+            failovers: Failovers::default(),
+            draining: false,
+        }
+    }
+
+    /// The cluster as the core sees it.
+    pub fn cluster(&self) -> &Cluster {
+        &self.env.cluster
+    }
+
+    /// Live calls.
+    pub fn live_calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Media port pairs in use.
+    pub fn ports_in_use(&self) -> usize {
+        self.env.ports.usage().0
+    }
+
+    /// Live client and server transactions.
+    pub fn transactions(&self) -> (usize, usize) {
+        self.env.layer.len()
+    }
+
+    /// Legs that can be found by their tag, those of moved calls included until they expire.
+    pub fn dialogs(&self) -> usize {
+        self.env.tags.len()
+    }
+
+    /// What `/status` shows.
+    pub fn status(&self, now: Time) -> Status {
+        status::status(self, now)
+    }
+
+    fn on_timer(&mut self, now: Time, timer: Timer) {
+        match timer {
+            Timer::Launch(key) => self.launch(now, key),
+            Timer::Attempt(key, epoch) => self.attempt_unanswered(now, key, epoch),
+            Timer::HoldOver(key) => self.hold_over(now, key),
+            Timer::SetupOver(key) => self.setup_over(now, key),
+            Timer::Forget(number) => self.env.forget(number),
+        }
+    }
+
+    fn on_other(&mut self, now: Time, input: In) {
+        match input {
+            In::Media(report) => self.on_report(now, report),
+            In::Trunk(document) => self.on_trunk(now, document),
+            In::LoopLate(late) => self.env.cluster.loop_late(now, late),
+            In::Operator(Operator::Drain) => self.draining = true,
+        }
+    }
+
+    /// Runs everything that follows from an input until nothing is left to do.
+    fn settle(&mut self, now: Time) {
+        loop {
+            if let Some(output) = self.env.layer.poll_output() {
+                self.on_layer(now, output);
+            } else if let Some(key) = self.env.touched.pop_first() {
+                self.pump(now, key);
+            } else if let Some(event) = self.env.cluster.poll_event() {
+                self.on_cluster(now, event);
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+impl Machine for AgentCore {
+    type In = In;
+    type Out = Out;
+
+    fn handle(&mut self, now: Time, input: Input<In>) {
+        match input {
+            Input::Message { from, bytes } => match Message::parse(bytes) {
+                Ok(message) => self.on_message(now, from, message),
+                Err(error) => self.on_garbage(from, error),
+            },
+            Input::Fault { key, .. } => self.on_fault(now, key),
+            Input::Deadline => {}
+            Input::Other(other) => self.on_other(now, other),
+        }
+        self.env.layer.handle_deadline(now);
+        self.env.cluster.handle_deadline(now);
+        while let Some(timer) = self.env.timers.pop(now) {
+            self.on_timer(now, timer);
+        }
+        self.settle(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output<Out>> {
+        self.env.outputs.pop_front()
+    }
+
+    fn poll_deadline(&self) -> Option<Time> {
+        let own = self.env.timers.next();
+        let layer = self.env.layer.poll_deadline();
+        let cluster = self.env.cluster.poll_deadline();
+        [own, layer, cluster].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,254 @@
+//! New calls from the calling server, and where they are placed.
+
+use crate::cluster::NodeId;
+use crate::core::AgentCore;
+use crate::core::call::{Call, CallKey, FarLeg, Kept, Phase};
+use crate::core::env::{Env, Owner, Place, Timer};
+use crate::core::event::Event;
+use holdline_leg::{Leg, Passage, Setup};
+use holdline_relay::{Carrier, GroupId, Place as MediaPlace, Session, Side};
+use holdline_wire::build::Builder;
+use holdline_wire::dialog::Reject;
+use holdline_wire::header::Name;
+use holdline_wire::transaction::ServerId;
+use holdline_wire::{Message, Time, TransportKey};
+
+/// What we understand when a peer requires it.
+const UNDERSTOOD: [&str; 2] = ["timer", "replaces"];
+/// Seconds after which a refused caller may try again.
+const RETRY_AFTER: &str = "5";
+
+impl AgentCore {
+    /// An INVITE outside any dialog, from the calling server.
+    pub(super) fn on_new_call(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        invite: &Message,
+        from: TransportKey,
+    ) {
+        if let Some((status, header)) = self.refusal(invite) {
+            return self.env.refuse(now, server, status, header);
+        }
+        let hops = invite.max_forwards().unwrap_or(70);
+        let kept = Kept::of(server, invite, Passage::of(invite), hops.saturating_sub(1));
+        let env = &mut self.env;
+        let place = MediaPlace {
+            near: env.settings.media,
+            far: env.settings.media,
+            steady: true,
+            session: u64::from(env.tokens.number()),
+        };
+        let key = self.calls.try_insert_with_key(|key| {
+            let near = Leg::incoming(&mut env.ctx(now), Owner::Near(key), server, invite, from)?;
+            env.tags
+                .insert(near.local_tag().into(), Place::Leg(Owner::Near(key)));
+            env.invites.insert(server, key);
+            let media = Session::new(place, GroupId(0));
+            Ok::<Call, Reject>(Call::new(key, near, media, kept))
+        });
+        match key {
+            Ok(key) => {
+                let patience = self.env.settings.setup_timeout;
+                self.env.timers.set(Timer::SetupOver(key), now + patience);
+                self.place(now, key);
+            }
+            Err(reject) => self.env.refuse(now, server, reject.status, None),
+        }
+    }
+
+    /// Nobody answered for as long as a call may ring (timer C, RFC 3261 16.6).
+    pub(super) fn setup_over(&mut self, now: Time, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(key)
+            && matches!(call.phase, Phase::Setup(_))
+        {
+            call.fail(&mut self.env, now, 408);
+            self.env.touched.insert(key);
+        }
+    }
+
+    /// Why the call is not taken at all: a status and a header that belongs to it.
+    fn refusal(&self, invite: &Message) -> Option<(u16, Option<(Name<'static>, String)>)> {
+        let retry = || Some((Name::RetryAfter, RETRY_AFTER.to_string()));
+        let unknown: Vec<String> = invite
+            .list(Name::Require)
+            .into_iter()
+            .map(|token| String::from_utf8_lossy(token).into_owned())
+            .filter(|token| {
+                !UNDERSTOOD
+                    .iter()
+                    .any(|known| token.eq_ignore_ascii_case(known))
+            })
+            .collect();
+        if !unknown.is_empty() {
+            return Some((420, Some((Name::Unsupported, unknown.join(", ")))));
+        }
+        if invite.max_forwards() == Some(0) {
+            return Some((483, None));
+        }
+        if invite.header(Name::Replaces).is_some() {
+            // No dialog of ours can be replaced from this side yet (RFC 3891 section 3).
+            return Some((481, None));
+        }
+        if self.draining || self.calls.len() >= self.env.settings.max_calls {
+            return Some((503, retry()));
+        }
+        None
+    }
+
+    /// Sends the call to a node that was not tried yet.
+    pub(super) fn place(&mut self, now: Time, key: CallKey) {
+        let (env, Some(call)) = (&mut self.env, self.calls.get_mut(key)) else {
+            return;
+        };
+        let Phase::Setup(tried) = &call.phase else {
+            return;
+        };
+        env.touched.insert(key);
+        let Some(node) = env.cluster.choose(now, &mut env.tokens, tried, false) else {
+            // D23: nobody is there, or all are full.
+            let passage = env.retry_after();
+            return call.refuse_near(env, now, 503, passage);
+        };
+        match call.call_node(env, now, node) {
+            Ok(()) => {
+                let call_id = call.near.call_id().into();
+                if let Some(node) = env.cluster.address(node) {
+                    env.event(Event::CallPlaced {
+                        call: call_id,
+                        node,
+                    });
+                }
+            }
+            Err(status) => {
+                let passage = env.retry_after();
+                call.refuse_near(env, now, status, passage);
+            }
+        }
+    }
+}
+
+impl Call {
+    fn new(key: CallKey, near: Leg<Owner>, media: Session, kept: Kept) -> Call {
+        Call {
+            key,
+            near,
+            far: None,
+            others: Vec::new(),
+            media,
+            phase: Phase::Setup(Vec::new()),
+            kept,
+            generation: 0,
+            next_epoch: 0,
+            session_timer: None,
+            asked: Default::default(),
+            queue: Default::default(),
+            far_asked: Vec::new(),
+        }
+    }
+
+    /// The number of the next far leg.
+    pub fn epoch(&mut self) -> u32 {
+        self.next_epoch += 1;
+        self.next_epoch
+    }
+
+    /// Sends the INVITE of a call that is being set up. The error is the status for the caller.
+    fn call_node(&mut self, env: &mut Env, now: Time, node: NodeId) -> Result<(), u16> {
+        let Some((mut passage, hops)) = self.kept.setup.clone() else {
+            return Err(500);
+        };
+        let again = self.next_epoch > 0;
+        let (epoch, group) = (self.epoch(), GroupId(node.0));
+        if again {
+            let session = u64::from(epoch);
+            let moved = self
+                .media
+                .move_far(&mut env.ports, &mut env.relay, group, session);
+            env.flush_relay(self.key);
+            if let Some(sdp) = moved.map_err(|_| 503u16)? {
+                passage.set_sdp(sdp);
+            }
+        } else {
+            self.media.speak_for(group);
+            let carried = self.carry(env, Side::Near, Carrier::Request, &mut passage);
+            carried.map_err(|error| media_status(&error))?;
+        }
+        let Some(address) = env.cluster.address(node) else {
+            return Err(503);
+        };
+        let setup = Setup {
+            request_uri: self.request_uri(address),
+            from: self.kept.from.clone(),
+            to: self.kept.to.clone(),
+            routes: Vec::new(),
+            flow: env.flow(address),
+            max_forwards: hops,
+            cseq: 1,
+            headers: Vec::new(),
+            passage,
+            timers: Some(env.cluster.timers(node)),
+        };
+        let owner = Owner::Far(self.key, epoch);
+        let leg = Leg::call(&mut env.ctx(now), owner, &setup).map_err(|_| 513u16)?;
+        self.take_charge(
+            env,
+            FarLeg {
+                leg,
+                node,
+                epoch,
+                incarnation: None,
+            },
+        );
+        Ok(())
+    }
+
+    /// The Request-URI towards a node: the called user at the node's address.
+    pub fn request_uri(&self, node: std::net::SocketAddr) -> Box<str> {
+        if self.kept.user.is_empty() {
+            format!("sip:{node}").into()
+        } else {
+            format!("sip:{}@{node}", self.kept.user).into()
+        }
+    }
+}
+
+/// The status for a description that cannot be carried.
+pub fn media_status(error: &holdline_relay::MediaError) -> u16 {
+    match error {
+        holdline_relay::MediaError::Sdp(_) => 488,
+        holdline_relay::MediaError::NoPort => 503,
+    }
+}
+
+impl Env {
+    /// Refuses a request that belongs to no call.
+    pub fn refuse(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        status: u16,
+        header: Option<(Name<'static>, String)>,
+    ) {
+        let tag = self.tokens.tag();
+        let Some((request, from)) = self.layer.request_of(server) else {
+            return;
+        };
+        let mut builder = Builder::response(request, from.remote, status, b"", Some(&tag));
+        if let Some((name, value)) = header {
+            builder = builder.header(name, value);
+        }
+        if let Ok(bytes) = builder.finish(None) {
+            self.layer.respond(now, server, status, bytes);
+        }
+    }
+
+    /// A Retry-After header for a 503.
+    pub fn retry_after(&self) -> Passage {
+        let header = (
+            b"Retry-After".as_slice().into(),
+            RETRY_AFTER.as_bytes().into(),
+        );
+        Passage::new(vec![header], None)
+    }
+}

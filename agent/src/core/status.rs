@@ -1,0 +1,93 @@
+//! What `/status` shows: the trunk, its nodes, calls and the last failovers.
+
+use crate::cluster::{ClusterStatus, VerdictStatus};
+use crate::core::AgentCore;
+use crate::core::call::Phase;
+use crate::core::failover::Failover;
+use holdline_wire::Time;
+use serde::Serialize;
+use std::net::SocketAddr;
+
+/// The agent at a moment. Times are seconds since its start.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// When it was made.
+    pub at: f64,
+    /// The trunk and its nodes.
+    pub trunk: ClusterStatus,
+    /// Live calls.
+    pub calls: usize,
+    /// Of them, calls on the move.
+    pub moving: usize,
+    /// Media port pairs in use, and configured.
+    pub ports: (usize, usize),
+    /// Requests that got no answer (spec: X40).
+    pub ignored: u64,
+    /// Whether new calls are refused.
+    pub draining: bool,
+    /// Whether a node is there for new calls.
+    pub ready: bool,
+    /// The last failovers, the newest last.
+    pub failovers: Vec<FailoverStatus>,
+}
+
+/// A failover's story.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailoverStatus {
+    /// Its number in logs and metrics.
+    pub id: u64,
+    /// The node that died.
+    pub node: Option<SocketAddr>,
+    /// Why; nothing where the node had restarted (spec: X39).
+    pub verdict: Option<VerdictStatus>,
+    /// When it was decided.
+    pub decided_at: f64,
+    /// Calls that had to move.
+    pub calls: usize,
+    /// Of them moved.
+    pub moved: usize,
+    /// Lost.
+    pub lost: usize,
+    /// Hung up before they had moved.
+    pub ended: usize,
+    /// When the first new node gave a media address.
+    pub first_media_at: Option<f64>,
+    /// When the first call was answered by its new node.
+    pub first_moved_at: Option<f64>,
+    /// When the last one was.
+    pub last_moved_at: Option<f64>,
+}
+
+pub(super) fn status(core: &AgentCore, now: Time) -> Status {
+    let moving = core
+        .calls
+        .values()
+        .filter(|call| matches!(call.phase, Phase::Moving(_)));
+    Status {
+        at: now.as_secs_f64(),
+        trunk: core.env.cluster.snapshot(now),
+        calls: core.calls.len(),
+        moving: moving.count(),
+        ports: core.env.ports.usage(),
+        ignored: core.env.ignored,
+        draining: core.draining,
+        ready: !core.draining && core.env.cluster.any_alive(),
+        failovers: core.failovers.told.iter().map(story).collect(),
+    }
+}
+
+fn story(story: &Failover) -> FailoverStatus {
+    FailoverStatus {
+        id: story.number,
+        node: story.node,
+        verdict: story.verdict.as_ref().map(VerdictStatus::from),
+        decided_at: story.decided_at.as_secs_f64(),
+        calls: story.calls,
+        moved: story.moved,
+        lost: story.lost,
+        ended: story.ended,
+        first_media_at: story.first_media.map(Time::as_secs_f64),
+        first_moved_at: story.first_moved.map(Time::as_secs_f64),
+        last_moved_at: story.last_moved.map(Time::as_secs_f64),
+    }
+}
