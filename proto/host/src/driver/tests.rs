@@ -1,4 +1,6 @@
 use super::*;
+use crate::SocketOptions;
+use crate::metrics::ReceiveDrops;
 use bytes::Bytes;
 use holdline_wire::TransportKey;
 use holdline_wire::machine::{Input, Output, TransportFault};
@@ -90,8 +92,13 @@ struct Running {
 
 impl Running {
     fn start(listen: &str, options: DriverOptions) -> Running {
+        Running::with_sockets(listen, SocketOptions::default(), options)
+    }
+
+    fn with_sockets(listen: &str, sockets: SocketOptions, options: DriverOptions) -> Running {
         let metrics = Metrics::new("test", "0");
-        let sockets = SipSockets::bind(&[listen.parse().unwrap()], Default::default()).unwrap();
+        let sockets = SipSockets::bind(&[listen.parse().unwrap()], sockets).unwrap();
+        metrics.register(ReceiveDrops::new(sockets.inodes()));
         let local = sockets.local_addrs()[0];
         let (sender, told) = mpsc::channel();
         let driver =
@@ -307,6 +314,48 @@ fn the_core_hears_that_its_loop_was_late_before_it_judges_by_a_deadline() {
         running.told.recv_timeout(Duration::from_millis(200)),
         Err(RecvTimeoutError::Timeout)
     );
+}
+
+/// Sends 3,000 messages of 1,200 bytes while the core is busy; how many the kernel dropped.
+fn dropped_of_a_burst(listening_buffer: usize) -> u64 {
+    let sockets = SocketOptions {
+        listening_buffer,
+        ..SocketOptions::default()
+    };
+    let running = Running::with_sockets("udp:127.0.0.1:0", sockets, DriverOptions::default());
+    running.order(Order::Block(Duration::from_millis(500)));
+    std::thread::sleep(Duration::from_millis(50));
+    let peer = peer("127.0.0.1");
+    for _ in 0..3000 {
+        peer.send_to(&[b'x'; 1200], running.local).unwrap();
+    }
+    let label = format!(
+        "holdline_sip_receive_drops_total{{local=\"{}\"}}",
+        running.local
+    );
+    for _ in 0..1000 {
+        let received = running.value("holdline_sip_datagrams_received_total");
+        // A counter without drops is not shown.
+        let is_shown = running.metrics.text().contains(&label);
+        let dropped = if is_shown { running.value(&label) } else { 0 };
+        if received + dropped == 3000 {
+            return dropped;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("each is received or counted as dropped");
+}
+
+#[test]
+fn a_burst_fits_the_receive_buffer_and_what_does_not_is_counted() {
+    assert!(dropped_of_a_burst(64 * 1024) > 1000);
+    let options = SocketOptions::default();
+    let given = SipSockets::bind(&["udp:127.0.0.1:0".parse().unwrap()], options).unwrap();
+    if given.listening_buffers()[0] < options.listening_buffer {
+        eprintln!("SKIPPED: the kernel gives no receive buffer of 8 MiB here");
+        return;
+    }
+    assert_eq!(dropped_of_a_burst(options.listening_buffer), 0);
 }
 
 #[test]

@@ -140,6 +140,12 @@ impl SipSockets {
             .collect()
     }
 
+    /// The receive buffers that the kernel gave the listening sockets, in bytes.
+    pub fn listening_buffers(&self) -> Vec<usize> {
+        let flows = self.flows.iter().flatten().filter(|f| f.is_listening());
+        flows.map(|f| f.udp.receive_buffer).collect()
+    }
+
     /// How many connected sockets are open.
     pub fn connected(&self) -> usize {
         self.by_key.len()
@@ -332,7 +338,6 @@ fn take_errors(flow: &Flow, faults: &mut VecDeque<(TransportKey, TransportFault)
 }
 
 fn report_buffer(local: SocketAddr, given: usize, wanted: usize) {
-    // The kernel doubles what is asked for, to cover its own bookkeeping.
     if given < wanted {
         tracing::warn!(
             %local, given, wanted,

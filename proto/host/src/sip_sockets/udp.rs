@@ -4,7 +4,7 @@ use holdline_wire::machine::TransportFault;
 use mio::net::UdpSocket;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, SockaddrStorage, getsockopt, recvmsg, setsockopt, sockopt,
 };
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, RawFd};
 /// unconnected socket never hears of a refusal, and a connected one not of an unreachable host.
 pub(super) struct Udp {
     pub(super) socket: UdpSocket,
-    /// Bytes of receive buffer that the kernel gave; it counts twice what it hands out as payload.
+    /// Bytes of receive buffer that the kernel gave.
     pub(super) receive_buffer: usize,
 }
 
@@ -47,7 +47,8 @@ impl Udp {
         if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &receive_buffer)?;
         }
-        let given = nix::sys::socket::getsockopt(&socket, sockopt::RcvBuf)?;
+        // The kernel says twice what it gave, to cover its own bookkeeping.
+        let given = getsockopt(&socket, sockopt::RcvBuf)? / 2;
         Ok(Udp {
             socket: UdpSocket::from_std(socket),
             receive_buffer: given,
