@@ -158,7 +158,8 @@ impl Builder {
             self.put_folded(&body.content_type);
             self.put(b"\r\n");
         }
-        self.put(format!("Content-Length: {}\r\n\r\n", bytes.len()).as_bytes());
+        // Writing to a vector cannot fail.
+        let _ = write!(self.buf, "Content-Length: {}\r\n\r\n", bytes.len());
         self.put(bytes);
         match self.error {
             Some(error) => Err(error),

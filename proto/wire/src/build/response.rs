@@ -44,7 +44,8 @@ fn status_line(builder: &mut Builder, status: u16, reason: &[u8]) {
     if memchr3(b'\r', b'\n', 0, reason).is_some() {
         builder.fail();
     }
-    builder.put(format!("SIP/2.0 {status:03} ").as_bytes());
+    // Writing to a vector cannot fail.
+    let _ = write!(builder.buf, "SIP/2.0 {status:03} ");
     builder.put(reason);
     builder.put(b"\r\n");
 }

@@ -94,12 +94,21 @@ fn has_scheme(value: &[u8]) -> bool {
     value.first().is_some_and(u8::is_ascii_alphabetic) && value.get(end) == Some(&b':')
 }
 
+/// What may stand in a URI; bytes past ASCII are left to those who wrote them.
+static URI_BYTE: [bool; 256] = {
+    let mut table = [true; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = !matches!(byte as u8, 0..=b' ' | 0x7f | b'<' | b'>' | b'"');
+        byte += 1;
+    }
+    table
+};
+
 /// Checks a URI of any scheme: a scheme, something after it, no white space, no delimiter.
 pub(crate) fn uri(uri: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(uri).ok()?;
-    let clean = uri
-        .iter()
-        .all(|b| !matches!(b, 0..=b' ' | 0x7f | b'<' | b'>' | b'"'));
+    let clean = uri.iter().all(|b| URI_BYTE[usize::from(*b)]);
     let rest = memchr(b':', uri).and_then(|colon| uri.get(colon + 1..));
     let rest = rest.is_some_and(|rest| !rest.is_empty());
     (clean && has_scheme(uri) && rest).then_some(text)

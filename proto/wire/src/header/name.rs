@@ -156,12 +156,13 @@ const fn known(kind: usize) -> &'static Known {
 
 const SLOTS: usize = 512;
 
+/// The factors are such that no two of our spellings meet.
 const fn slot_of(name: &[u8]) -> usize {
     let (first, middle, last) = (name[0], name[name.len() / 2], name[name.len() - 1]);
-    (name.len() * 67
-        + (first | 0x20) as usize * 29
-        + (middle | 0x20) as usize * 7
-        + (last | 0x20) as usize * 149)
+    (name.len()
+        + (first | 0x20) as usize * 109
+        + (middle | 0x20) as usize * 49
+        + (last | 0x20) as usize * 85)
         % SLOTS
 }
 
