@@ -5,6 +5,7 @@ mod cli;
 mod types;
 
 pub use cli::Cli;
+pub use ipnet::IpNet;
 pub use types::{ListenAddr, PortRange, SipTarget, duration, optional_duration};
 
 use serde::de::DeserializeOwned;

@@ -1,5 +1,4 @@
 use super::*;
-use ipnet::IpNet;
 use serde::Deserialize;
 use std::time::Duration;
 

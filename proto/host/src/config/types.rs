@@ -1,4 +1,4 @@
-//! Types of options that several programs have. Networks are `ipnet::IpNet` as they are.
+//! Types of options that several programs have. Networks are [`super::IpNet`] as they are.
 
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
