@@ -1,11 +1,12 @@
 //! The relay of RTP and RTCP between the two sides of a stream: a pure port table and the epoll
-//! thread that moves packets. The only package with `unsafe`. It judges nothing: it reports.
+//! threads that move packets. The only package with `unsafe`. It judges nothing: it reports.
 
 pub mod command;
 pub mod pool;
 pub mod session;
 pub mod table;
 
+mod gather;
 mod outbox;
 mod port;
 mod ports;

@@ -1,6 +1,6 @@
 //! Reports on their way to a bounded queue: what cannot be told again waits, ticks are merged.
 
-use crate::command::{GroupTick, Report, Tick};
+use crate::command::{Report, Tick};
 use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
@@ -27,16 +27,16 @@ impl ReportSink for Box<dyn FnMut(Report) -> Result<(), Report> + Send> {
 }
 
 /// What was not taken yet.
-pub(crate) struct Outbox<S> {
-    sink: S,
+pub(crate) struct Outbox {
+    sink: Box<dyn ReportSink>,
     /// Everything but ticks, in order.
     kept: VecDeque<Report>,
     tick: Option<Tick>,
     merged: u64,
 }
 
-impl<S: ReportSink> Outbox<S> {
-    pub(crate) fn new(sink: S) -> Outbox<S> {
+impl Outbox {
+    pub(crate) fn new(sink: Box<dyn ReportSink>) -> Outbox {
         Outbox {
             sink,
             kept: VecDeque::new(),
@@ -50,7 +50,7 @@ impl<S: ReportSink> Outbox<S> {
         match report {
             Report::Tick(tick) => match &mut self.tick {
                 Some(waiting) => {
-                    merge(waiting, tick);
+                    merge(waiting, tick, u32::max);
                     self.merged += 1;
                 }
                 None => self.tick = Some(tick),
@@ -86,9 +86,9 @@ impl<S: ReportSink> Outbox<S> {
     }
 }
 
-/// Makes `waiting` the report of both times.
-fn merge(waiting: &mut Tick, newer: Tick) {
-    waiting.at = newer.at;
+/// Makes `waiting` the report of both; `streams` says how many streams two counts mean.
+pub(crate) fn merge(waiting: &mut Tick, newer: Tick, streams: fn(u32, u32) -> u32) {
+    waiting.at = waiting.at.max(newer.at);
     waiting.late = waiting.late.max(newer.late);
     for tick in newer.groups {
         match waiting
@@ -96,15 +96,10 @@ fn merge(waiting: &mut Tick, newer: Tick) {
             .binary_search_by_key(&tick.group, |known| known.group)
         {
             Ok(at) => {
-                let GroupTick {
-                    packets,
-                    streams,
-                    newest,
-                    ..
-                } = &mut waiting.groups[at];
-                *packets = packets.saturating_add(tick.packets);
-                *streams = tick.streams.max(*streams);
-                *newest = tick.newest.max(*newest);
+                let known = &mut waiting.groups[at];
+                known.packets = known.packets.saturating_add(tick.packets);
+                known.streams = streams(known.streams, tick.streams);
+                known.newest = known.newest.max(tick.newest);
             }
             Err(at) => waiting.groups.insert(at, tick),
         }
@@ -114,7 +109,7 @@ fn merge(waiting: &mut Tick, newer: Tick) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{GroupId, Stats, StreamId};
+    use crate::command::{GroupId, GroupTick, Stats, StreamId};
     use holdline_wire::Time;
     use std::sync::mpsc::sync_channel;
     use std::time::Duration;
@@ -154,7 +149,7 @@ mod tests {
     #[test]
     fn without_room_ticks_are_merged_and_the_rest_waits() {
         let (sender, receiver) = sync_channel(1);
-        let mut outbox = Outbox::new(sender);
+        let mut outbox = Outbox::new(Box::new(sender));
         for report in [
             tick(1, 0, 7),
             removed(1),

@@ -110,3 +110,96 @@ impl AsRawFd for Port {
         self.socket.as_raw_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const OPTIONS: Options = Options {
+        receive_buffer: 65_536,
+        dscp: Some(46),
+    };
+
+    fn at(port: u16) -> SocketAddr {
+        // An address of this process, whatever else runs here.
+        let pid = std::process::id();
+        SocketAddr::from(([127, 128 + (pid >> 8) as u8 % 127, pid as u8, 250], port))
+    }
+
+    fn listener(port: u16) -> UdpSocket {
+        let socket = UdpSocket::bind(at(port)).unwrap();
+        let patience = Some(Duration::from_secs(10));
+        socket.set_read_timeout(patience).unwrap();
+        socket
+    }
+
+    // spec: X20
+    #[test]
+    fn a_pending_refusal_costs_no_packet() {
+        let mut port = Port::open(at(4000), OPTIONS).unwrap();
+        assert_eq!(port.send(b"early"), Sent::No { refused: false });
+        port.connect(Some(at(4001))).unwrap();
+        // Over loopback the refusal is there before the send returns.
+        assert_eq!(port.send(b"one"), Sent::Yes { refused: false });
+        let peer = listener(4001);
+        assert_eq!(port.send(b"two"), Sent::Yes { refused: true });
+        let mut buffer = [0; 16];
+        assert_eq!(peer.recv(&mut buffer).unwrap(), 3);
+        assert_eq!(&buffer[..3], b"two");
+        assert_eq!(port.receive(&mut buffer), Received::Nothing);
+    }
+
+    // spec: X20
+    #[test]
+    fn a_refusal_is_read_once_and_dies_with_its_peer() {
+        let mut port = Port::open(at(4010), OPTIONS).unwrap();
+        let mut buffer = [0; 16];
+        port.connect(Some(at(4011))).unwrap();
+        port.send(b"one");
+        assert_eq!(port.receive(&mut buffer), Received::Refused);
+        assert_eq!(port.receive(&mut buffer), Received::Nothing);
+        port.send(b"two");
+        let survivor = listener(4012);
+        port.connect(Some(at(4012))).unwrap();
+        assert_eq!(port.send(b"three"), Sent::Yes { refused: false });
+        assert_eq!(survivor.recv(&mut buffer).unwrap(), 5);
+    }
+
+    // spec: X41
+    #[test]
+    fn what_a_stranger_queued_before_the_connect_is_foreign() {
+        let mut port = Port::open(at(4020), OPTIONS).unwrap();
+        let (stranger, peer) = (listener(4021), listener(4022));
+        stranger.send_to(b"stranger", at(4020)).unwrap();
+        port.connect(Some(at(4022))).unwrap();
+        peer.send_to(b"peer", at(4020)).unwrap();
+        peer.send_to(&[0; 16], at(4020)).unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(port.receive(&mut buffer), Received::Foreign);
+        assert_eq!(port.receive(&mut buffer), Received::Packet(4));
+        assert_eq!(
+            port.receive(&mut buffer),
+            Received::Foreign,
+            "it may be cut"
+        );
+        assert_eq!(port.receive(&mut buffer), Received::Nothing);
+        // Without a peer nobody is known.
+        port.connect(None).unwrap();
+        assert_eq!(port.socket.local_addr().unwrap(), at(4020));
+        peer.send_to(b"peer", at(4020)).unwrap();
+        assert_eq!(port.receive(&mut buffer), Received::Foreign);
+    }
+
+    #[test]
+    fn packets_are_marked_for_both_families() {
+        let v6 = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0));
+        match Port::open(v6, OPTIONS) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+                eprintln!("SKIPPED: this machine has no IPv6");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

@@ -1,11 +1,12 @@
 //! Starting and stopping the relay, and talking to it.
 
-use crate::command::Command;
-use crate::outbox::{Outbox, ReportSink};
+use crate::command::{Command, StreamId};
+use crate::gather::Gather;
+use crate::outbox::ReportSink;
 use crate::port::Options;
 use crate::ports::Ports;
 use crate::sys::{Epoll, Waker};
-use crate::table::Table;
+use crate::table::{Table, stream_of};
 use crate::worker::{EVENTS_AT_A_TIME, WAKER, Worker};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -20,9 +21,11 @@ use std::time::{Duration, Instant};
 pub struct RelayConfig {
     /// What [`holdline_wire::Time`] counts from; the same as the core's.
     pub epoch: Instant,
+    /// Threads that share the streams; one bears over a thousand calls.
+    pub threads: usize,
     /// Time between reports; 10 ms.
     pub tick: Duration,
-    /// Commands that may wait.
+    /// Commands that may wait, for each thread.
     pub queue: usize,
     /// Receive buffer of each port, bytes; 64 KiB hold over a second of a G.711 stream.
     pub receive_buffer: u32,
@@ -35,6 +38,7 @@ impl RelayConfig {
     pub fn new(epoch: Instant) -> RelayConfig {
         RelayConfig {
             epoch,
+            threads: 1,
             tick: Duration::from_millis(10),
             queue: 8192,
             receive_buffer: 64 * 1024,
@@ -65,12 +69,11 @@ pub struct RelayCounters {
     pub unreachable_peers: u64,
 }
 
-/// What the thread and its handle share.
+/// What a thread and the handle share.
 pub(crate) struct Shared {
     pub(crate) waker: Waker,
     pub(crate) stop: AtomicBool,
     pub(crate) ignored: AtomicU64,
-    pub(crate) merged: AtomicU64,
     pub(crate) unreachable: AtomicU64,
 }
 
@@ -80,14 +83,37 @@ pub struct Relay;
 
 /// A running relay. Dropping it stops it.
 pub struct RelayHandle {
+    threads: Vec<Thread>,
+    gather: Arc<Gather>,
+}
+
+/// The handle's end of one thread.
+struct Thread {
     commands: SyncSender<Command>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Relay {
-    /// Starts the thread; reports go to `on_report`.
+    /// Starts the threads; reports go to `on_report`.
     pub fn start(config: RelayConfig, on_report: impl ReportSink) -> io::Result<RelayHandle> {
+        let count = config.threads.max(1);
+        let gather = Arc::new(Gather::new(Box::new(on_report), count));
+        // Where a later one fails to start, dropping the handle stops the earlier ones.
+        let mut handle = RelayHandle {
+            threads: Vec::with_capacity(count),
+            gather,
+        };
+        for number in 0..count {
+            let thread = Thread::start(&config, number, Arc::clone(&handle.gather))?;
+            handle.threads.push(thread);
+        }
+        Ok(handle)
+    }
+}
+
+impl Thread {
+    fn start(config: &RelayConfig, number: usize, gather: Arc<Gather>) -> io::Result<Thread> {
         let epoll = Epoll::new(EVENTS_AT_A_TIME)?;
         let waker = Waker::new()?;
         epoll.add(waker.as_raw_fd(), WAKER)?;
@@ -95,7 +121,6 @@ impl Relay {
             waker,
             stop: AtomicBool::new(false),
             ignored: AtomicU64::new(0),
-            merged: AtomicU64::new(0),
             unreachable: AtomicU64::new(0),
         });
         let (commands, receiver) = sync_channel(config.queue.max(1));
@@ -104,11 +129,13 @@ impl Relay {
             dscp: config.dscp,
         };
         let worker = Worker {
+            thread: number,
             table: Table::new(),
             ports: Ports::new(options),
             epoll,
             commands: receiver,
-            outbox: Outbox::new(on_report),
+            gather,
+            reports: Vec::new(),
             shared: Arc::clone(&shared),
             epoch: config.epoch,
             tick: config.tick.max(Duration::from_millis(1)),
@@ -117,7 +144,7 @@ impl Relay {
         let thread = std::thread::Builder::new()
             .name("holdline-relay".to_owned())
             .spawn(move || worker.run())?;
-        Ok(RelayHandle {
+        Ok(Thread {
             commands,
             shared,
             thread: Some(thread),
@@ -126,38 +153,49 @@ impl Relay {
 }
 
 impl RelayHandle {
-    /// Queues a command; commands are carried out in order. Never blocks.
+    /// Queues a command; those of one stream are carried out in order. Never blocks.
     pub fn send(&self, command: Command) -> Result<(), SendError> {
-        self.commands
+        let StreamId(stream) = stream_of(&command);
+        let thread = &self.threads[(stream % self.threads.len() as u64) as usize];
+        thread
+            .commands
             .try_send(command)
             .map_err(|error| match error {
                 TrySendError::Full(_) => SendError::Full,
                 TrySendError::Disconnected(_) => SendError::Stopped,
             })?;
-        self.shared.waker.wake();
+        thread.shared.waker.wake();
         Ok(())
     }
 
     /// What it could not do so far.
     pub fn counters(&self) -> RelayCounters {
-        RelayCounters {
-            ignored_commands: self.shared.ignored.load(Ordering::Relaxed),
-            merged_ticks: self.shared.merged.load(Ordering::Relaxed),
-            unreachable_peers: self.shared.unreachable.load(Ordering::Relaxed),
+        let mut counters = RelayCounters {
+            merged_ticks: self.gather.merged(),
+            ..RelayCounters::default()
+        };
+        for Thread { shared, .. } in &self.threads {
+            counters.ignored_commands += shared.ignored.load(Ordering::Relaxed);
+            counters.unreachable_peers += shared.unreachable.load(Ordering::Relaxed);
         }
+        counters
     }
 
-    /// Stops the thread, waits for it, and so closes all ports.
+    /// Stops the threads, waits for them, and so closes all ports.
     pub fn shutdown(mut self) {
         self.stop();
     }
 
     fn stop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
-        self.shared.waker.wake();
-        if let Some(thread) = self.thread.take() {
-            // A panic was printed by the thread; this handle may be dropped in another one.
-            let _ = thread.join();
+        for Thread { shared, .. } in &self.threads {
+            shared.stop.store(true, Ordering::Release);
+            shared.waker.wake();
+        }
+        for Thread { thread, .. } in &mut self.threads {
+            if let Some(thread) = thread.take() {
+                // A panic was printed by the thread; this handle may be dropped in another one.
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The thread that moves packets: epoll, the table, commands, and a report every tick.
 
 use crate::command::{Command, Report, Side, SideSpec, StreamId};
-use crate::outbox::{Outbox, ReportSink};
+use crate::gather::Gather;
 use crate::port::{Received, Sent};
 use crate::ports::{Ports, Token};
 use crate::relay::Shared;
@@ -24,12 +24,17 @@ const ROUNDS_BEFORE_TICK: usize = 32;
 /// Longer than any packet that passes: a datagram of an Ethernet, and room to see that it fits.
 const BUFFER: usize = 2048;
 
-pub(crate) struct Worker<S> {
+/// One of the relay's threads.
+pub(crate) struct Worker {
+    /// Its number, from 0.
+    pub(crate) thread: usize,
     pub(crate) table: Table,
     pub(crate) ports: Ports,
     pub(crate) epoll: Epoll,
     pub(crate) commands: Receiver<Command>,
-    pub(crate) outbox: Outbox<S>,
+    pub(crate) gather: Arc<Gather>,
+    /// What happened in this turn.
+    pub(crate) reports: Vec<Report>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) epoch: Instant,
     pub(crate) tick: Duration,
@@ -37,7 +42,7 @@ pub(crate) struct Worker<S> {
     pub(crate) more_commands: bool,
 }
 
-impl<S: ReportSink> Worker<S> {
+impl Worker {
     /// Runs until it is told to stop.
     pub(crate) fn run(mut self) {
         let mut due = self.now() + self.tick;
@@ -60,7 +65,9 @@ impl<S: ReportSink> Worker<S> {
                 }
                 due = self.report(due);
             }
-            self.outbox.flush();
+            if !self.reports.is_empty() {
+                self.gather.push(&mut self.reports);
+            }
         }
     }
 
@@ -142,7 +149,7 @@ impl<S: ReportSink> Worker<S> {
         if (side, channel) == (Side::Far, Channel::Rtp)
             && let Some(group) = self.table.refused(stream)
         {
-            self.outbox.push(Report::Refused { group, stream, at });
+            self.reports.push(Report::Refused { group, stream, at });
         }
     }
 
@@ -173,7 +180,7 @@ impl<S: ReportSink> Worker<S> {
             Applied::Connect(side) => self.connect(stream, side),
             Applied::Removed(near, far) => {
                 self.ports.close(stream);
-                self.outbox.push(Report::Removed { stream, near, far });
+                self.reports.push(Report::Removed { stream, near, far });
             }
         }
         self.shared
@@ -190,7 +197,7 @@ impl<S: ReportSink> Worker<S> {
             Err(error) => {
                 self.table.close_side(stream, side);
                 let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
-                self.outbox.push(Report::BindFailed {
+                self.reports.push(Report::BindFailed {
                     stream,
                     side,
                     local,
@@ -216,10 +223,11 @@ impl<S: ReportSink> Worker<S> {
     fn report(&mut self, due: Time) -> Time {
         let at = self.now();
         let tick = self.table.tick(at, at.since(due));
-        self.outbox.push(Report::Tick(tick));
-        self.shared
-            .merged
-            .store(self.outbox.merged(), Ordering::Relaxed);
+        // What happened before the tick goes before it.
+        if !self.reports.is_empty() {
+            self.gather.push(&mut self.reports);
+        }
+        self.gather.tick(self.thread, tick);
         let next = due + self.tick;
         // After a pause the ticks that were missed are not made up for.
         if next > at { next } else { at + self.tick }

@@ -1,4 +1,5 @@
-//! RTP endpoints on loopback. Each test has an address of its own, so ports never collide.
+//! RTP endpoints on loopback. Each test of each process has an
+//! address of its own, so ports never collide.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use holdline_relay::{
@@ -20,12 +21,26 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(number: u8) -> Bench {
+        Bench::with_threads(number, 1)
+    }
+
+    pub fn with_threads(number: u8, threads: usize) -> Bench {
+        let pid = std::process::id();
         let (sender, reports) = sync_channel(100_000);
-        let relay = Relay::start(RelayConfig::new(Instant::now()), sender).unwrap();
+        let config = RelayConfig {
+            threads,
+            ..RelayConfig::new(Instant::now())
+        };
+        let relay = Relay::start(config, sender).unwrap();
         Bench {
             relay,
             reports,
-            ip: IpAddr::V4(Ipv4Addr::new(127, 77, 0, number)),
+            ip: IpAddr::V4(Ipv4Addr::new(
+                127,
+                128 + (pid >> 8) as u8 % 127,
+                pid as u8,
+                number,
+            )),
         }
     }
 
@@ -81,30 +96,31 @@ impl Bench {
         }
     }
 
-    /// Waits until the commands sent so far were carried out: the last one opens a side that
-    /// cannot be, which is reported.
+    /// Waits until the commands sent so far were carried out: those that follow open a stream in
+    /// each thread, in vain, and end it, which is reported.
     pub fn settle(&self) {
-        let stream = StreamId(u64::MAX);
-        let bad = SideSpec {
-            local: self.at(u16::MAX),
-            peer: None,
-        };
-        let (group, clock_rate, steady) = (GroupId(0), 8000, false);
-        self.send(Command::Install {
-            stream,
-            near: bad,
-            far: bad,
-            group,
-            clock_rate,
-            steady,
-        });
-        self.send(Command::Remove { stream });
-        self.wait(|report| match report {
-            Report::Removed {
-                stream: removed, ..
-            } if removed == stream => Some(()),
-            _ => None,
-        });
+        for stream in [u64::MAX, u64::MAX - 1].map(StreamId) {
+            let bad = SideSpec {
+                local: self.at(u16::MAX),
+                peer: None,
+            };
+            let (group, clock_rate, steady) = (GroupId(0), 8000, false);
+            self.send(Command::Install {
+                stream,
+                near: bad,
+                far: bad,
+                group,
+                clock_rate,
+                steady,
+            });
+            self.send(Command::Remove { stream });
+            self.wait(|report| match report {
+                Report::Removed {
+                    stream: removed, ..
+                } if removed == stream => Some(()),
+                _ => None,
+            });
+        }
     }
 }
 
