@@ -3,4 +3,7 @@
 //! threads, sockets and HTTP.
 
 pub mod cluster;
+pub mod config;
 pub mod core;
+pub mod report;
+pub mod shell;

@@ -14,7 +14,7 @@ mod status;
 
 pub use call::CallKey;
 pub use event::{Event, In, Operator, Out};
-pub use settings::Settings;
+pub use settings::{Moving, Settings};
 pub use status::{FailoverStatus, Status};
 
 use crate::cluster::Cluster;

@@ -1,0 +1,35 @@
+//! `holdline-agent`: see `docs/configuration.md`.
+
+use holdline_agent::config::Config;
+use holdline_host::Metrics;
+use holdline_host::config::Cli;
+use holdline_host::log;
+use std::process::ExitCode;
+
+const NAME: &str = "holdline-agent";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn main() -> ExitCode {
+    let cli = Cli::parse(
+        NAME,
+        VERSION,
+        "Keeps the calls of a SIP trunk when a node dies",
+    );
+    let config: Config = cli.load_or_exit(Config::validate);
+    let metrics = Metrics::new(NAME, VERSION);
+    let guard = match log::start(&config.log, &metrics) {
+        Ok(guard) => guard,
+        Err(error) => {
+            eprintln!("{NAME}: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match holdline_agent::shell::run(&config, &metrics) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "{NAME} failed");
+            guard.flush();
+            ExitCode::FAILURE
+        }
+    }
+}

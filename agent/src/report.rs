@@ -1,0 +1,216 @@
+//! Events of the core as log lines and metrics: the one place where their names stand.
+
+use crate::core::{Event, Status};
+use holdline_host::Metrics;
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts};
+use std::net::SocketAddr;
+use tracing::{info, warn};
+
+/// The agent's own metrics.
+#[derive(Clone)]
+pub struct Reporter {
+    placed: IntCounter,
+    answered: IntCounter,
+    ended: IntCounterVec,
+    moved: IntCounter,
+    lost: IntCounter,
+    failovers: IntCounterVec,
+    move_seconds: Histogram,
+    suspicions: IntCounter,
+    cleared: IntCounter,
+    trunk_refused: IntCounter,
+    trunk_version: IntGauge,
+    ignored: IntCounterVec,
+    ports_refused: IntCounter,
+    calls: IntGauge,
+    moving: IntGauge,
+    ports_used: IntGauge,
+    ports_total: IntGauge,
+    ready: Gauge,
+}
+
+fn labelled(metrics: &Metrics, name: &str, help: &str, label: &str) -> IntCounterVec {
+    let opts = Opts::new(format!("holdline_{name}"), help);
+    let counter = IntCounterVec::new(opts, &[label]).expect("the name is valid");
+    metrics.register(counter.clone());
+    counter
+}
+
+impl Reporter {
+    /// Registers the agent's metrics.
+    pub fn new(metrics: &Metrics) -> Reporter {
+        let buckets = vec![0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 20.0];
+        let opts = HistogramOpts::new(
+            "holdline_call_move_seconds",
+            "From the verdict to the new node's answer, for each moved call.",
+        );
+        let move_seconds = Histogram::with_opts(opts.buckets(buckets)).expect("valid");
+        metrics.register(move_seconds.clone());
+        let counter = |name, help| metrics.counter(name, help);
+        let gauge = |name, help| metrics.int_gauge(name, help);
+        Reporter {
+            placed: counter("calls_placed_total", "INVITEs sent to nodes for new calls."),
+            answered: counter("calls_answered_total", "Calls that were answered."),
+            ended: labelled(metrics, "calls_ended_total", "Calls that ended.", "cause"),
+            moved: counter("calls_moved_total", "Calls moved to another node."),
+            lost: counter("calls_lost_total", "Calls that could not be moved."),
+            failovers: labelled(
+                metrics,
+                "failovers_total",
+                "Nodes whose calls moved.",
+                "reason",
+            ),
+            move_seconds,
+            suspicions: counter("node_suspicions_total", "Suspicions raised against nodes."),
+            cleared: counter(
+                "node_suspicions_cleared_total",
+                "Suspicions that were false.",
+            ),
+            trunk_refused: counter("trunk_documents_refused_total", "Invalid trunk documents."),
+            trunk_version: gauge("trunk_version", "Version of the trunk document in force."),
+            ignored: labelled(
+                metrics,
+                "sip_ignored_total",
+                "Messages not answered.",
+                "reason",
+            ),
+            ports_refused: counter("media_ports_refused_total", "Media ports not opened."),
+            calls: gauge("calls", "Live calls."),
+            moving: gauge("calls_moving", "Calls on the move."),
+            ports_used: gauge("media_ports_used", "Media port pairs in use."),
+            ports_total: gauge("media_ports", "Media port pairs configured."),
+            ready: metrics.gauge("ready", "1 while new calls are taken."),
+        }
+    }
+
+    /// Takes the gauges over from a snapshot.
+    pub fn status(&self, status: &Status) {
+        let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.calls.set(whole(status.calls));
+        self.moving.set(whole(status.moving));
+        self.ports_used.set(whole(status.ports.0));
+        self.ports_total.set(whole(status.ports.1));
+        self.ready.set(if status.ready { 1.0 } else { 0.0 });
+    }
+
+    /// Tells an event.
+    pub fn event(&self, event: Event) {
+        match event {
+            Event::CallPlaced { call, node } => {
+                self.placed.inc();
+                tracing::debug!(%call, %node, "call placed");
+            }
+            Event::CallAnswered { call } => {
+                self.answered.inc();
+                tracing::debug!(%call, "call answered");
+            }
+            Event::CallEnded {
+                call,
+                cause,
+                generation,
+            } => {
+                self.ended.with_label_values(&[cause]).inc();
+                info!(%call, cause, generation, "call ended");
+            }
+            Event::CallMoved {
+                failover,
+                call,
+                node,
+                after,
+            } => {
+                self.moved.inc();
+                self.move_seconds.observe(after.as_secs_f64());
+                info!(failover, %call, %node, after_ms = ms(after), "call moved");
+            }
+            Event::CallLost {
+                failover,
+                call,
+                status,
+            } => {
+                self.lost.inc();
+                warn!(failover, %call, status, "call lost");
+            }
+            Event::Ignored { from, reason } => self.ignored(from, reason),
+            Event::PortRefused { local, errno } => {
+                self.ports_refused.inc();
+                warn!(%local, errno, "media port could not be opened");
+            }
+            other => self.cluster(other),
+        }
+    }
+
+    fn cluster(&self, event: Event) {
+        match event {
+            Event::NodeSuspect { node, evidence } => {
+                self.suspicions.inc();
+                info!(%node, evidence, "node suspect");
+            }
+            Event::NodeCleared { node, after } => {
+                self.cleared.inc();
+                info!(%node, after_ms = ms(after), "suspicion cleared");
+            }
+            Event::NodeAlive { node } => info!(%node, "node alive"),
+            Event::FailoverStarted {
+                failover,
+                node,
+                calls,
+                verdict,
+            } => {
+                let reason = if verdict.is_some() {
+                    "dead"
+                } else {
+                    "restarted"
+                };
+                self.failovers.with_label_values(&[reason]).inc();
+                let (evidence, took) = verdict.map_or((String::new(), 0.0), |verdict| {
+                    let evidence: Vec<String> = verdict
+                        .evidence
+                        .iter()
+                        .map(|piece| piece.kind.to_string())
+                        .collect();
+                    let took = verdict.decided_at.since(verdict.suspected_at);
+                    (evidence.join("; "), ms(took))
+                });
+                warn!(failover, %node, calls, reason, evidence, decided_in_ms = took, "failover");
+            }
+            Event::FailoverDone {
+                failover,
+                moved,
+                lost,
+                ended,
+                took,
+            } => {
+                warn!(
+                    failover,
+                    moved,
+                    lost,
+                    ended,
+                    took_ms = ms(took),
+                    "failover done"
+                );
+            }
+            Event::TrunkChanged { version, instances } => {
+                self.trunk_version
+                    .set(i64::try_from(version).unwrap_or(i64::MAX));
+                info!(version, instances, "trunk changed");
+            }
+            Event::TrunkRefused { reason } => {
+                self.trunk_refused.inc();
+                warn!(
+                    reason,
+                    "trunk document refused, the one before stays in force"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn ignored(&self, from: SocketAddr, reason: &'static str) {
+        self.ignored.with_label_values(&[reason]).inc();
+        tracing::debug!(%from, reason, "message ignored");
+    }
+}
+
+fn ms(duration: std::time::Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

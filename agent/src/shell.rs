@@ -1,0 +1,150 @@
+//! The threads and tasks around the core: SIP sockets, relay, trunk source, HTTP, signals.
+
+use crate::config::Config;
+use crate::core::{AgentCore, In, Operator, Out, Status};
+use crate::report::Reporter;
+use axum::Router;
+use holdline_host::http::{Pages, bind, serve};
+use holdline_host::published::Published;
+use holdline_host::relay_link::RelayLink;
+use holdline_host::signals::{Signal, listen};
+use holdline_host::trunk_source::{Fetched, SourceOptions};
+use holdline_host::{
+    Clock, Driver, DriverOptions, Machinery, Metrics, SipSockets, SocketOptions, clock,
+    trunk_source,
+};
+use holdline_relay::RelayConfig;
+use holdline_wire::Time;
+use std::error::Error;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+/// How long tasks have to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a draining agent looks whether its last call ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(200);
+
+/// Runs the agent until it is told to end.
+pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
+    let clock = Clock::start();
+    let machinery = Machinery::start()?;
+    let tasks = machinery.tasks();
+    let sockets = SipSockets::bind(&config.sip.listen, SocketOptions::default())?;
+    let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
+    let core = AgentCore::new(config.settings(sip), clock::seed()?);
+
+    let reporter = Reporter::new(metrics);
+    let status = Published::new(core.status(Time::ZERO));
+    let driver = Driver::new(core, sockets, clock, DriverOptions::default(), metrics)?;
+    let inbox = driver.inbox();
+    let relay_config = RelayConfig {
+        dscp: Some(config.media.dscp),
+        ..RelayConfig::new(clock.epoch())
+    };
+    let relay = RelayLink::start(relay_config, inbox.clone(), In::Media, metrics)?;
+
+    let (turn, events, gauges) = (relay.clone(), reporter.clone(), reporter);
+    let publish = status.clone();
+    let handle = driver
+        .on_output(move |_, output| match output {
+            Out::Relay(command) => relay.send(command),
+            Out::Event(event) => events.event(event),
+        })
+        .on_turn(move || turn.flush())
+        .on_late(|late| Some(In::LoopLate(late)))
+        .on_snapshot(move |now, core: &AgentCore| {
+            let snapshot = core.status(now);
+            gauges.status(&snapshot);
+            publish.publish(snapshot);
+        })
+        .spawn("holdline-core")?;
+
+    let documents = inbox.clone();
+    let on_fetched = move |fetched| match fetched {
+        Fetched::NotModified => {}
+        Fetched::Document { bytes, stored, .. } => {
+            if stored {
+                warn!("the trunk's source does not answer: the stored document is used");
+            }
+            if documents.try_send(In::Trunk(bytes)).is_err() {
+                warn!("trunk document not taken: the core is busy");
+            }
+        }
+        Fetched::Failed(reason) => warn!(reason, "trunk document not fetched"),
+    };
+    let trunk = config.trunk.first().ok_or("no [[trunk]]")?;
+    let mut options = SourceOptions::new(&trunk.config);
+    options.interval = trunk.poll.unwrap_or(options.interval);
+    options.state_dir.clone_from(&trunk.state_dir);
+    let _refresh = trunk_source::start(&tasks, options, on_fetched)?;
+
+    serve(
+        &tasks,
+        bind(config.http.listen)?,
+        pages(metrics, &status).router(Router::new()),
+    )?;
+
+    let (told, mut asked) = mpsc::channel(8);
+    listen(&tasks, move |signal| {
+        let _ = told.try_send(signal);
+    })?;
+    info!(%sip, http = %config.http.listen, trunk = trunk.name, "agent started");
+    let (ended, over) = (handle.ended(), tasks.token());
+    let drain = async {
+        while let Some(signal) = asked.recv().await {
+            match signal {
+                Signal::Drain => {
+                    info!("draining: no new calls, those that run go on");
+                    let _ = inbox.try_send(In::Operator(Operator::Drain));
+                    tokio::spawn(wait_for_calls(status.clone(), tasks.token()));
+                }
+                Signal::Force => return,
+                Signal::Reload => warn!("reload is not supported yet: restart to apply changes"),
+            }
+        }
+    };
+    machinery.block_on(async {
+        tokio::select! {
+            () = drain => {}
+            () = over.cancelled() => {}
+            () = ended.cancelled() => error!("the core has ended"),
+        }
+    });
+    let sound = handle.stop().is_ok();
+    machinery.end(PATIENCE);
+    if sound {
+        Ok(())
+    } else {
+        Err("the core panicked".into())
+    }
+}
+
+/// Ends the program when the last call of a drain has ended.
+async fn wait_for_calls(status: Published<Status>, end: tokio_util::sync::CancellationToken) {
+    loop {
+        tokio::time::sleep(DRAIN_LOOK).await;
+        let now = status.read();
+        if now.draining && now.calls == 0 {
+            end.cancel();
+            return;
+        }
+    }
+}
+
+fn pages(metrics: &Metrics, status: &Published<Status>) -> Pages {
+    let (ready, shown) = (status.clone(), status.clone());
+    Pages::new(
+        metrics.clone(),
+        move || match ready.read() {
+            status if status.draining => Err("draining".into()),
+            status if status.ready => Ok(()),
+            _ => Err("no node is alive".into()),
+        },
+        move || {
+            serde_json::to_vec(&*shown.read())
+                .unwrap_or_default()
+                .into()
+        },
+    )
+}
