@@ -1,0 +1,29 @@
+# The commands a person types. Each is one line; the work is in scripts/ and cargo.
+
+.PHONY: demo test build check bench sim sim-mutants clean
+
+# Three nodes, one agent, CALLS calls with media; the busiest node dies; the story is told.
+demo:
+	scripts/demo $(if $(CALLS),--calls $(CALLS))
+
+# Everything that is tested, on a fresh machine.
+test:
+	scripts/test
+
+build:
+	cargo build --release --workspace --bins
+
+# Formatting, lints and documentation only.
+check:
+	scripts/check
+
+# SEEDS disasters in the simulated world, from seed FROM on.
+sim:
+	cargo run --quiet --profile checked -p holdline-tests --bin holdline-sim -- --seeds $(or $(SEEDS),300) --from $(or $(FROM),1)
+
+# Ten planted bugs: the simulated world must notice each of them.
+sim-mutants:
+	scripts/sim-mutants
+
+clean:
+	cargo clean
