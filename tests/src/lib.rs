@@ -1,3 +1,4 @@
 //! Oracles and tools around the programs: user agents, the simulated world, the load generator.
 
+pub mod load;
 pub mod ua;

@@ -1,0 +1,32 @@
+//! `holdline-load`: places calls through an agent, causes faults, reports what listeners heard.
+//!
+//! Exit code 0: all calls kept; 1: a call was lost or a gap was too long; 2: usage or set-up.
+
+use clap::Parser;
+use holdline_tests::load::{Options, run};
+use std::io;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match judge(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("holdline-load: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn judge(options: &Options) -> io::Result<bool> {
+    let report = run(options)?;
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
+    print!("{report}");
+    if report.answered == 0 {
+        return Err(io::Error::other("no call was answered at all"));
+    }
+    Ok(report.passed())
+}

@@ -1,0 +1,53 @@
+//! The clocks: one origin for the user agents, the marks and the report.
+
+use holdline_wire::Time;
+use nix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+/// Reads CLOCK_MONOTONIC and CLOCK_REALTIME; [`Time`] counts from its making.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Duration,
+}
+
+/// One moment on both clocks, nanoseconds as the kernel counts them.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Stamp {
+    /// CLOCK_REALTIME.
+    pub realtime_ns: u64,
+    /// CLOCK_MONOTONIC.
+    pub monotonic_ns: u64,
+}
+
+fn read(clock: ClockId) -> Duration {
+    clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock {
+            origin: read(ClockId::CLOCK_MONOTONIC),
+        }
+    }
+}
+
+impl Clock {
+    /// Now, since the clock was made.
+    pub fn now(&self) -> Time {
+        Time::from_nanos(nanos(
+            read(ClockId::CLOCK_MONOTONIC).saturating_sub(self.origin),
+        ))
+    }
+
+    /// Now on both clocks.
+    pub fn stamp(&self) -> Stamp {
+        Stamp {
+            realtime_ns: nanos(read(ClockId::CLOCK_REALTIME)),
+            monotonic_ns: nanos(read(ClockId::CLOCK_MONOTONIC)),
+        }
+    }
+}
