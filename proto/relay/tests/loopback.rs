@@ -256,6 +256,25 @@ fn a_refused_packet_is_told_once_a_tick_and_costs_no_other() {
 
 // spec: X20
 #[test]
+fn only_the_far_media_port_speaks_for_its_group() {
+    let bench = Bench::new(10);
+    let (near_rtcp, far) = (bench.endpoint(5001), bench.endpoint(6000));
+    bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), true);
+    bench.settle();
+    // Nobody listens at the near media port and at the far RTCP port.
+    for sequence in 0..5 {
+        far.send_to(&rtp(1, sequence), bench.at(4100)).unwrap();
+        near_rtcp.send_to(&rtcp(9), bench.at(4001)).unwrap();
+        bench.wait(|report| match report {
+            Report::Refused { .. } => panic!("no word about the node's media"),
+            Report::Tick(tick) => (!tick.groups.is_empty()).then_some(()),
+            _ => None,
+        });
+    }
+}
+
+// spec: X20
+#[test]
 fn a_new_peer_is_not_blamed_for_the_old_one() {
     let bench = Bench::new(6);
     let near = bench.endpoint(5000);

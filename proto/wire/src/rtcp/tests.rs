@@ -219,6 +219,39 @@ fn receiver_reports_find_the_current_source() {
 
 // spec: X29
 #[test]
+fn losses_are_counted_for_the_source_that_suffered_them() {
+    let mut call = Call::new();
+    call.far_talks(1, 100, 10);
+    call.rewrite_from_near(&[rr(NEAR, &[block(1, 7, 109, 0)])])
+        .unwrap();
+    call.move_away();
+    call.far_talks(2, 500, 10);
+    // The first report after the move is about the new source already: 7 were the old one's.
+    let report = [rr(NEAR, &[block(1, 9, 119, 0)])];
+    let told = call.rewrite_from_near(&report).unwrap();
+    assert_eq!(be32(&told, 12) & 0xff_ffff, 2);
+    // A report that was overtaken tells that the old one had lost 8.
+    let late = [rr(NEAR, &[block(1, 8, 108, 0)])];
+    assert_eq!(call.rewrite_from_near(&late).unwrap(), rr(NEAR, &[]));
+    let told = call.rewrite_from_near(&report).unwrap();
+    assert_eq!(be32(&told, 12) & 0xff_ffff, 1);
+}
+
+// spec: X29
+#[test]
+fn the_first_cycle_of_the_near_source_has_none_below_it() {
+    let mut call = Call::new();
+    call.far_talks(1, 1, 1);
+    call.near_talks(3, 1);
+    call.rewrite_from_far(&[rr(1, &[])]).unwrap();
+    call.move_away();
+    let early = [rr(2, &[block(NEAR, 0, 65_535, 0)])];
+    let told = call.rewrite_from_far(&early).unwrap();
+    assert_eq!(told, rr(1, &[block(NEAR, 0, 65_535, 0)]));
+}
+
+// spec: X29
+#[test]
 fn the_near_source_is_reported_on_as_by_one_listener() {
     let mut call = Call::new();
     call.far_talks(1, 1, 1);

@@ -236,8 +236,37 @@ fn late_packets_of_a_left_source_are_dropped() {
         pass(&mut media, 4 * PACKET, packet(1, 110, 0)),
         Err(Dropped::Stale)
     );
+    // Nor then with what it had sent before.
+    let late = pass(&mut media, 9 * PACKET, packet(1, 101, 0));
+    assert_eq!(late, Err(Dropped::Stale));
     let back = pass(&mut media, 9 * PACKET, packet(1, 111, 0)).unwrap();
     assert_eq!((back.sequence, back.marker), (104, true));
+}
+
+// spec: X29
+#[test]
+fn after_a_move_any_source_is_new() {
+    let mut media = Continuity::new(8000);
+    pass(&mut media, 0, packet(1, 100, 0)).unwrap();
+    pass(&mut media, PACKET, packet(2, 100, 0)).unwrap();
+    media.moved();
+    // The new node happens to use what was left: its socket is fresh, so nothing of it is late.
+    let next = pass(&mut media, 2 * PACKET, packet(1, 90, 0)).unwrap();
+    assert_eq!((next.sequence, next.marker), (102, true));
+    media.moved();
+    let next = pass(&mut media, 3 * PACKET, packet(1, 91, 0)).unwrap();
+    assert_eq!((next.sequence, next.marker), (103, true));
+}
+
+// spec: X29
+#[test]
+fn a_timestamp_that_was_set_back_is_the_one_to_continue() {
+    let mut media = Continuity::new(8000);
+    pass(&mut media, 0, packet(1, 1, 5_000_000)).unwrap();
+    pass(&mut media, PACKET, packet(1, 2, 1_000)).unwrap();
+    media.moved();
+    let next = pass(&mut media, 2 * PACKET, packet(2, 1, 0)).unwrap();
+    assert_eq!(next.timestamp, 1_160);
 }
 
 // spec: X29
