@@ -254,8 +254,10 @@ fn after_a_move_any_source_is_new() {
     let next = pass(&mut media, 2 * PACKET, packet(1, 90, 0)).unwrap();
     assert_eq!((next.sequence, next.marker), (102, true));
     media.moved();
-    let next = pass(&mut media, 3 * PACKET, packet(1, 91, 0)).unwrap();
+    let next = pass(&mut media, 3 * PACKET, packet(3, 91, 0)).unwrap();
     assert_eq!((next.sequence, next.marker), (103, true));
+    let next = pass(&mut media, 4 * PACKET, packet(1, 91, 0)).unwrap();
+    assert_eq!((next.sequence, next.marker), (104, true));
 }
 
 // spec: X29
