@@ -13,11 +13,15 @@ use holdline_wire::Time;
 use holdline_wire::header::Name;
 use std::time::Duration;
 
-/// While no node is there, one is looked for this often.
+/// While no node is there, or all were asked in vain, one is looked for again: the first time
+/// after this long, then after twice as long, up to a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Refusals of a call that its dialog is unknown, after which it is given up: one node may not
-/// have seen the store's last commit, two agree.
-const UNKNOWN_TWICE: usize = 2;
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// Refusals that say that the dialog is unknown or over, after which a call is given up: one node
+/// may not have seen the store's last commit, two agree.
+const UNKNOWN_MAX: u32 = 2;
+/// Other final refusals of one call at most: its far end does not want it (spec: X33).
+const REFUSED_MAX: u32 = 6;
 
 impl AgentCore {
     /// Sends the failover INVITE of a call to a node that was not tried yet.
@@ -38,7 +42,10 @@ impl AgentCore {
                 // Everybody was asked once, or nobody is alive: begin anew, the dead node
                 // included if it came back (spec: X24, X39).
                 moving.tried.clear();
-                env.timers.set(Timer::Launch(key), now + LOOK_AGAIN);
+                let wait = LOOK_AGAIN.saturating_mul(1 << moving.rounds.min(8));
+                moving.rounds += 1;
+                env.timers
+                    .set(Timer::Launch(key), now + wait.min(LOOK_AGAIN_MAX));
                 return;
             }
         };
@@ -74,16 +81,15 @@ impl AgentCore {
         if status != 0 {
             moving.status = status;
         }
-        if status == 481 || status == 603 {
-            moving.tried.push(moving.old);
-            let unknown = moving
-                .tried
-                .iter()
-                .filter(|node| **node == moving.old)
-                .count();
-            if unknown > UNKNOWN_TWICE && call.others.is_empty() {
-                return self.lose(now, key, status);
-            }
+        match status {
+            481 | 603 => moving.unknown += 1,
+            // The node is full, slow or gone: that says nothing about the call.
+            0 | 408 | 500..=599 => {}
+            _ => moving.refused += 1,
+        }
+        let hopeless = moving.unknown >= UNKNOWN_MAX || moving.refused >= REFUSED_MAX;
+        if hopeless && call.others.is_empty() {
+            return self.lose(now, key, status);
         }
         if let Some(far) = call.far.as_mut() {
             let epoch = far.epoch;

@@ -67,6 +67,11 @@ pub struct Move {
     /// When the verdict fell.
     pub since: Time,
     pub tried: Vec<NodeId>,
+    /// How often all nodes were asked in vain.
+    pub rounds: u32,
+    /// Refusals that said that the dialog is unknown, and others that were final.
+    pub unknown: u32,
+    pub refused: u32,
     /// The last refusal.
     pub status: u16,
     /// The calling server hung up meanwhile (spec: X27).

@@ -167,6 +167,9 @@ impl AgentCore {
             }),
             since: now,
             tried: vec![old.node],
+            rounds: 0,
+            unknown: 0,
+            refused: 0,
             status: 0,
             hangup: None,
         };
