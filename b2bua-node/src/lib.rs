@@ -1,1 +1,5 @@
-//! Skeleton.
+//! The node of the cluster: a B2BUA with media between the agent and the downstream UA, which
+//! takes over the calls of nodes that died.
+
+pub mod core;
+pub mod store;

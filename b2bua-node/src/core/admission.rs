@@ -1,0 +1,158 @@
+//! Requests outside any dialog: OPTIONS, and which INVITEs become calls.
+
+use crate::core::call::CallKey;
+use crate::core::env::Place;
+use crate::core::{Event, NodeCore};
+use holdline_relay::Side;
+use holdline_wire::header::{Name, Replaces};
+use holdline_wire::transaction::ServerId;
+use holdline_wire::{Message, Method, Time, TransportKey};
+
+/// What we understand of a dialog's methods.
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, REFER, NOTIFY, MESSAGE";
+/// The extensions that an INVITE may require. Neither leg sends PRACK, so 100rel is not there.
+const SUPPORTED: [&str; 2] = ["replaces", "timer"];
+/// Seconds after which a refused caller may try again.
+const RETRY_AFTER: &str = "5";
+/// Where a request says nothing (RFC 3261 8.1.1.6).
+const MAX_FORWARDS: u32 = 70;
+
+/// Why an INVITE does not become a call, and what its refusal says beside.
+struct Refusal(u16, Vec<(Name<'static>, String)>);
+
+impl Refusal {
+    fn bare(status: u16) -> Refusal {
+        Refusal(status, Vec::new())
+    }
+
+    fn for_now() -> Refusal {
+        Refusal(503, vec![(Name::RetryAfter, RETRY_AFTER.to_owned())])
+    }
+}
+
+/// What an INVITE asks for.
+enum Wish {
+    NewCall,
+    /// To take the place of this dialog.
+    Takeover(Replaces),
+}
+
+impl NodeCore {
+    /// A request that names no dialog.
+    pub(super) fn out_of_dialog(
+        &mut self,
+        now: Time,
+        side: Side,
+        server: ServerId,
+        request: &Message,
+        from: TransportKey,
+    ) {
+        match request.method() {
+            Method::Options => {
+                let headers = [
+                    (Name::Allow, ALLOW.to_owned()),
+                    (Name::Supported, SUPPORTED.join(", ")),
+                ];
+                self.env.answer(now, side, server, 200, &headers);
+            }
+            Method::Invite => {
+                let admitted = self.admit(side, request);
+                let placed = admitted.and_then(|(wish, forwards)| {
+                    let taken = match wish {
+                        Wish::NewCall => self.place(now, server, request, from, forwards),
+                        Wish::Takeover(r) => self.claim(now, server, request, from, &r, forwards),
+                    };
+                    taken.map_err(Refusal::bare)
+                });
+                if let Err(Refusal(status, headers)) = placed {
+                    self.env.event(Event::Refused { status });
+                    self.env.answer(now, side, server, status, &headers);
+                }
+            }
+            _ => self
+                .env
+                .answer(now, side, server, 405, &[(Name::Allow, ALLOW.to_owned())]),
+        }
+    }
+
+    /// The checks that every INVITE has to pass; also its Max-Forwards for the next hop.
+    fn admit(&self, side: Side, invite: &Message) -> Result<(Wish, u32), Refusal> {
+        if side == Side::Far {
+            // Calls from the cluster towards the calling server are not routed by the node yet.
+            return Err(Refusal::bare(403));
+        }
+        let forwards = forwards_left(invite)?;
+        let unknown = unsupported(invite);
+        if !unknown.is_empty() {
+            return Err(Refusal(420, vec![(Name::Unsupported, unknown)]));
+        }
+        if self.draining {
+            return Err(Refusal::for_now());
+        }
+        let wish = wish(invite)?;
+        let full = self.calls.len() >= self.env.config.capacity;
+        let in_place = match &wish {
+            Wish::NewCall => false,
+            // The call that it replaces makes room.
+            Wish::Takeover(replaces) => self.holder(replaces).is_some(),
+        };
+        if full && !in_place {
+            return Err(Refusal::for_now());
+        }
+        Ok((wish, forwards))
+    }
+
+    /// The call of this very node that `replaces` names, unless another claim is about it.
+    pub(super) fn holder(&self, replaces: &Replaces) -> Option<CallKey> {
+        let place = self.env.tags.get(&replaces.to_tag)?;
+        let Place::Leg(key, Side::Near) = *place else {
+            return None;
+        };
+        let call = self.calls.get(key)?;
+        let id = call.near.id();
+        let named = id.call_id == replaces.call_id && id.remote_tag == replaces.from_tag;
+        let claimed = call
+            .claimant
+            .is_some_and(|claimant| self.calls.contains_key(claimant));
+        (named && !claimed).then_some(key)
+    }
+}
+
+fn forwards_left(request: &Message) -> Result<u32, Refusal> {
+    let Some(text) = request.text(Name::MaxForwards) else {
+        return Ok(MAX_FORWARDS);
+    };
+    match text.parse::<u32>() {
+        Ok(0) => Err(Refusal::bare(483)),
+        Ok(left) => Ok(left.min(255) - 1),
+        Err(_) => Err(Refusal::bare(400)),
+    }
+}
+
+/// The required extensions that we do not have.
+fn unsupported(request: &Message) -> String {
+    let required = request.list(Name::Require);
+    let unknown = required
+        .iter()
+        .map(|token| String::from_utf8_lossy(token))
+        .filter(|token| {
+            !SUPPORTED
+                .iter()
+                .any(|known| token.eq_ignore_ascii_case(known))
+        });
+    unknown.collect::<Vec<_>>().join(", ")
+}
+
+/// RFC 3891 section 3: more than one Replaces is an error, so is a malformed one.
+fn wish(invite: &Message) -> Result<Wish, Refusal> {
+    let mut fields = invite.fields().filter(|field| field.name == Name::Replaces);
+    let Some(field) = fields.next() else {
+        return Ok(Wish::NewCall);
+    };
+    if fields.next().is_some() {
+        return Err(Refusal::bare(400));
+    }
+    Replaces::parse(field.value)
+        .map(Wish::Takeover)
+        .ok_or(Refusal::bare(400))
+}

@@ -1,0 +1,142 @@
+//! One call: its two legs, its media, and how far it is.
+
+use crate::core::event::CallNumber;
+use bytes::Bytes;
+use holdline_leg::{Leg, RequestId, Signal};
+use holdline_relay::{Session, Side};
+use holdline_wire::dialog::DialogId;
+use holdline_wire::record::DialogRecord;
+use holdline_wire::transaction::ServerId;
+use holdline_wire::{Message, Time};
+use slotmap::new_key_type;
+use std::collections::VecDeque;
+
+new_key_type! {
+    /// A call of the core.
+    pub struct CallKey;
+}
+
+/// Whose transaction it is. Near is the agent's side, far the downstream UA's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A leg of a call.
+    Leg(CallKey, Side),
+    /// A request whose answer interests nobody.
+    Nobody,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Placed; the downstream UA has not answered.
+    Setup,
+    /// A failover call that waits for the store's word about the dialog it replaces.
+    Claiming,
+    /// A failover call whose downstream INVITE is on its way.
+    Replacing,
+    /// Answered downstream; the upstream 2xx waits for the store's commit.
+    Keeping,
+    /// Up.
+    Up,
+    /// The upstream side has left a failover call; the downstream INVITE is not cancelled, for
+    /// that would leave the far leg of the old dialog up (spec: X27).
+    Leaving,
+}
+
+/// What a failover call is about.
+#[derive(Debug)]
+pub(super) struct Takeover {
+    /// The dialog that it replaces, as its node saw it.
+    pub replaced: DialogId,
+    /// The INVITE that asks for it.
+    pub invite: Message,
+    /// Only an early dialog may be replaced (RFC 3891 section 3).
+    pub early_only: bool,
+    /// For the downstream INVITE.
+    pub max_forwards: u32,
+    /// The old call's record, once known.
+    pub record: Option<Box<DialogRecord>>,
+    /// Our answer to the INVITE's offer: the 183 and the 200 carry the same (spec: X31a).
+    pub answer: Bytes,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub number: CallNumber,
+    pub phase: Phase,
+    pub near: Leg<Owner>,
+    pub far: Option<Leg<Owner>>,
+    pub session: Session,
+    pub placed: Time,
+    /// The address that the upstream INVITE came from: the trunk, for now (spec: D31).
+    pub trunk: Box<str>,
+    /// How often the call has moved.
+    pub generation: u32,
+    /// For a failover call.
+    pub takeover: Option<Box<Takeover>>,
+    /// The dialog whose row this call takes over, until the store has done so.
+    pub replaces: Option<DialogId>,
+    /// What the store holds, or is asked to hold.
+    pub record: Option<Box<DialogRecord>>,
+    /// Downstream signals that wait behind the upstream 2xx.
+    pub held: VecDeque<Signal>,
+    /// The request whose offer has no final reply yet.
+    pub offer: Option<RequestId>,
+    /// The INVITE transactions of each side, for CANCEL and missing ACKs.
+    pub near_invite: Option<ServerId>,
+    pub far_invite: Option<ServerId>,
+    /// The failover call in this very node that asks for this one (spec: D31).
+    pub claimant: Option<CallKey>,
+}
+
+impl Call {
+    /// A call whose upstream INVITE has just come.
+    pub fn new(
+        number: CallNumber,
+        near: Leg<Owner>,
+        session: Session,
+        trunk: Box<str>,
+        placed: Time,
+    ) -> Call {
+        Call {
+            number,
+            phase: Phase::Setup,
+            near,
+            far: None,
+            session,
+            placed,
+            trunk,
+            generation: 0,
+            takeover: None,
+            replaces: None,
+            record: None,
+            held: VecDeque::new(),
+            offer: None,
+            near_invite: None,
+            far_invite: None,
+            claimant: None,
+        }
+    }
+
+    /// The leg on `side`.
+    pub fn leg(&mut self, side: Side) -> Option<&mut Leg<Owner>> {
+        match side {
+            Side::Near => Some(&mut self.near),
+            Side::Far => self.far.as_mut(),
+        }
+    }
+
+    /// Where the INVITE transaction of `side` is remembered.
+    pub fn invite_of(&mut self, side: Side) -> &mut Option<ServerId> {
+        match side {
+            Side::Near => &mut self.near_invite,
+            Side::Far => &mut self.far_invite,
+        }
+    }
+
+    /// Whether both legs are over.
+    pub fn is_over(&self) -> bool {
+        self.near.is_over() && self.far.as_ref().is_none_or(Leg::is_over)
+    }
+}

@@ -1,0 +1,290 @@
+//! Failover calls: an INVITE with Replaces takes a dialog over from the node that had it, even
+//! where that is this very node (spec: D31, X31a).
+
+use crate::core::call::{Call, CallKey, Phase, Takeover};
+use crate::core::env::{Asked, Timer};
+use crate::core::{Event, NodeCore};
+use crate::store::{Answer, Op};
+use bytes::Bytes;
+use holdline_leg::{Passage, Setup, Signal};
+use holdline_relay::{MediaError, Side};
+use holdline_wire::dialog::DialogId;
+use holdline_wire::header::{Name, Replaces};
+use holdline_wire::record::DialogRecord;
+use holdline_wire::sdp::Sdp;
+use holdline_wire::transaction::ServerId;
+use holdline_wire::{Message, Time, TransportKey};
+
+impl NodeCore {
+    /// Takes a failover INVITE in and asks the store whom it is about. An error is the status to
+    /// refuse with.
+    pub(super) fn claim(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        invite: &Message,
+        from: TransportKey,
+        replaces: &Replaces,
+        max_forwards: u32,
+    ) -> Result<(), u16> {
+        if invite.sdp().is_none() {
+            // The far end has to be offered exactly what is in use (spec: X24a).
+            return Err(488);
+        }
+        let holder = self.holder(replaces);
+        let key = self.take_in(now, server, invite, from)?;
+        let replaced = DialogId {
+            call_id: replaces.call_id.clone(),
+            local_tag: replaces.to_tag.clone(),
+            remote_tag: replaces.from_tag.clone(),
+        };
+        let takeover = Takeover {
+            replaced: replaced.clone(),
+            early_only: replaces.early_only,
+            invite: invite.clone(),
+            max_forwards,
+            record: None,
+            answer: Bytes::new(),
+        };
+        let call = &mut self.calls[key];
+        call.phase = Phase::Claiming;
+        call.replaces = Some(takeover.replaced.clone());
+        call.takeover = Some(Box::new(takeover));
+        self.env.event(Event::ClaimAsked(call.number));
+        if let Some(old) = holder.and_then(|old| self.calls.get_mut(old)) {
+            old.claimant = Some(key);
+        }
+        let op = Op::Claim {
+            replaced,
+            by: self.env.config.incarnation.clone(),
+        };
+        if self.env.ask(now, op, Asked::Claim(key)) {
+            self.env
+                .timers
+                .set(Timer::Claim(key), now + self.env.config.waits.claim);
+        } else {
+            self.claim_replied(now, key, Answer::Down);
+        }
+        Ok(())
+    }
+
+    /// The store took too long.
+    pub(super) fn claim_unanswered(&mut self, now: Time, key: CallKey) {
+        self.claim_replied(now, key, Answer::Down);
+    }
+
+    /// The store's word about the replaced dialog.
+    pub(super) fn claim_replied(&mut self, now: Time, key: CallKey, answer: Answer) {
+        self.env.timers.cancel(Timer::Claim(key));
+        let Some(call) = self
+            .calls
+            .get(key)
+            .filter(|call| call.phase == Phase::Claiming)
+        else {
+            return;
+        };
+        let Some(takeover) = &call.takeover else {
+            return;
+        };
+        let record = match answer {
+            Answer::Claimed(record) => Ok(record),
+            // RFC 3891 section 3 tells a dialog that is over from one that never was.
+            Answer::Over => Err((603, "the dialog is over")),
+            Answer::Moved(_) => Err((481, "moved")),
+            // What the store does not have may still be a call of this very node.
+            Answer::Down => self
+                .own_record(key)
+                .ok_or((503, "the store does not answer")),
+            _ => self.own_record(key).ok_or((481, "no such dialog")),
+        };
+        let record = record.and_then(|record| {
+            if record.trunk != call.trunk {
+                Err((403, "another trunk's dialog"))
+            } else if takeover.early_only {
+                Err((486, "the dialog is confirmed"))
+            } else {
+                Ok(record)
+            }
+        });
+        match record {
+            Ok(record) => self.take_over(now, key, record),
+            Err((status, why)) => self.fail(now, key, status, why),
+        }
+    }
+
+    /// The record of the call of this node that the failover call `key` asks for.
+    fn own_record(&self, key: CallKey) -> Option<Box<DialogRecord>> {
+        let replaced = &self.calls.get(key)?.takeover.as_ref()?.replaced;
+        let old = self.calls.get(self.near_call(replaced)?)?;
+        (old.phase == Phase::Up).then(|| old.record.clone())?
+    }
+
+    /// Answers with media at once and sends the downstream INVITE with Replaces, both before
+    /// anything else is known (spec: X31a).
+    fn take_over(&mut self, now: Time, key: CallKey, record: Box<DialogRecord>) {
+        let (answer, offer) = match self.mirror(key) {
+            Ok(descriptions) => descriptions,
+            Err(error) => {
+                let status = super::placing::status_of(&error);
+                return self.fail(now, key, status, "the offer cannot be relayed");
+            }
+        };
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let Some(takeover) = &mut call.takeover else {
+            return;
+        };
+        takeover.answer = answer.clone();
+        let setup = downstream_invite(self.env.config.sip, takeover, &record, offer);
+        call.generation = record.generation + 1;
+        takeover.record = Some(record);
+        call.phase = Phase::Replacing;
+        let passage = Passage::new(Vec::new(), Some(answer));
+        let progress = Signal::Progress {
+            status: 183,
+            reason: Bytes::new(),
+            passage,
+        };
+        self.apply(now, key, Side::Near, progress);
+        self.call_downstream(now, key, &setup);
+    }
+
+    fn mirror(&mut self, key: CallKey) -> Result<(Bytes, Bytes), MediaError> {
+        let call = &mut self.calls[key];
+        let offer = call
+            .takeover
+            .as_ref()
+            .and_then(|takeover| takeover.invite.sdp());
+        let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
+        let mirrored = call.session.mirror(ports, out, offer.unwrap_or_default());
+        self.env.flush_relay(key);
+        mirrored
+    }
+
+    /// The downstream UA has something to say about being taken over.
+    pub(super) fn takeover_signal(&mut self, now: Time, key: CallKey, signal: Signal) {
+        match signal {
+            Signal::Answer { .. } => self.taken_over(now, key, signal),
+            Signal::Refuse { status, .. } => {
+                let why = format!("downstream refused with {status}");
+                // A redirection is of no use to the agent: it would place the call by itself.
+                let upstream = if status < 400 { 502 } else { status };
+                self.fail_because(now, key, upstream, status, &why);
+            }
+            Signal::Request { id, .. } => self.reply(now, key, Side::Far, id, 491),
+            Signal::End { .. } => self.fail(now, key, 480, "downstream hung up"),
+            // It rings or queues: the agent has its media already.
+            _ => {}
+        }
+    }
+
+    /// The downstream UA accepted. Upstream gets the description of the 183 once more, so the
+    /// downstream one has to fit it.
+    fn taken_over(&mut self, now: Time, key: CallKey, mut signal: Signal) {
+        let described = signal.passage_mut().and_then(|passage| passage.sdp());
+        let carried = self.carry(key, Side::Far, &mut signal);
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let fits = carried.is_ok() && described.is_some_and(|answer| fits(call, answer));
+        let Signal::Answer {
+            status,
+            reason,
+            passage,
+        } = signal
+        else {
+            return;
+        };
+        let Some(takeover) = call.takeover.as_ref().filter(|_| fits) else {
+            self.delete_replaced(now, key);
+            return self.fail(now, key, 488, "downstream's media does not fit");
+        };
+        let passage = Passage::new(passage.headers, Some(takeover.answer.clone()));
+        self.keep(
+            now,
+            key,
+            Signal::Answer {
+                status,
+                reason,
+                passage,
+            },
+        );
+    }
+
+    /// The call is over that `key` had wanted to take over.
+    pub(super) fn delete_replaced(&mut self, now: Time, key: CallKey) {
+        let Some(takeover) = self.calls.get(key).and_then(|call| call.takeover.as_ref()) else {
+            return;
+        };
+        let by = self.env.config.incarnation.clone();
+        let op = Op::Delete {
+            upstream: takeover.replaced.clone(),
+            by,
+        };
+        self.env.ask(now, op, Asked::Delete);
+    }
+
+    /// A failover call is up: where this very node had the old one, it lets go of it.
+    pub(super) fn let_go_of(&mut self, now: Time, replaced: &DialogId) {
+        if let Some(old) = self.near_call(replaced) {
+            match self.phase(old) {
+                Some(Phase::Up) => self.vanish(now, old),
+                _ => self.fail(now, old, 481, "moved"),
+            }
+        }
+    }
+}
+
+/// The INVITE towards the downstream UA: in its Replaces, the tags are the downstream dialog's.
+/// What the agent's INVITE says of the people talking goes along (spec: X24a).
+fn downstream_invite(
+    sip: std::net::SocketAddr,
+    takeover: &Takeover,
+    record: &DialogRecord,
+    offer: Bytes,
+) -> Setup {
+    let mut passage = Passage::of(&takeover.invite);
+    passage
+        .headers
+        .retain(|(name, _)| !name.eq_ignore_ascii_case(b"Require"));
+    passage.set_sdp(offer);
+    let replaces = record.downstream.replaces_for_peer().to_value();
+    // Without Require, some take it for an ordinary new call.
+    let mut require = "replaces".to_owned();
+    if takeover.invite.has_token(Name::Require, "timer") {
+        require.push_str(", timer");
+    }
+    Setup {
+        request_uri: record.remote_target.clone(),
+        from: record.local.clone(),
+        to: record.remote.clone(),
+        routes: record.route_set.clone(),
+        flow: TransportKey {
+            protocol: record.protocol,
+            ..TransportKey::udp(sip, record.address)
+        },
+        max_forwards: takeover.max_forwards,
+        cseq: 1,
+        headers: vec![(Name::Replaces, replaces), (Name::Require, require)],
+        passage,
+        timers: None,
+    }
+}
+
+/// Whether the downstream answer agrees with the one that upstream has had already: every stream
+/// that it takes starts with the same format, and it takes at least one.
+fn fits(call: &Call, answer: Bytes) -> bool {
+    let Some(takeover) = &call.takeover else {
+        return false;
+    };
+    let (Ok(told), Ok(answer)) = (Sdp::parse(takeover.answer.clone()), Sdp::parse(answer)) else {
+        return false;
+    };
+    let both = told.media().iter().zip(answer.media());
+    let mut live = both
+        .filter(|(told, answer)| told.port != 0 && answer.port != 0)
+        .peekable();
+    live.peek().is_some()
+        && live.all(|(told, answer)| told.formats.first() == answer.formats.first())
+}

@@ -1,0 +1,190 @@
+//! From the socket to the leg: parsing, strangers, and whose message it is.
+
+use crate::core::call::{Call, CallKey, Owner};
+use crate::core::env::Place;
+use crate::core::{Event, NodeCore};
+use bytes::Bytes;
+use holdline_leg::{Ctx, Leg};
+use holdline_relay::Side;
+use holdline_wire::machine::Output;
+use holdline_wire::message::ParseError;
+use holdline_wire::transaction::{self, ServerId};
+use holdline_wire::{Message, Method, Time, TransportKey};
+
+impl NodeCore {
+    /// A datagram came.
+    pub(super) fn message(&mut self, now: Time, from: TransportKey, bytes: Bytes) {
+        match Message::parse(bytes) {
+            Ok(message) if self.is_welcome(&message, from) => {
+                self.env.layer.receive(now, from, message);
+            }
+            Ok(_) => self.env.event(Event::UnknownSource(from.remote)),
+            Err(ParseError::KeepAlive) => {}
+            Err(ParseError::Garbage(_)) => self.env.event(Event::Garbage(from.remote)),
+            Err(ParseError::Refuse {
+                status,
+                reason,
+                request,
+            }) => {
+                let side = self.env.side_of(from);
+                if let Some(side) = side.filter(|_| *request.method() != Method::Ack) {
+                    self.env
+                        .answer_statelessly(side, &request, from, status, reason);
+                } else {
+                    self.env.event(Event::UnknownSource(from.remote));
+                }
+            }
+        }
+    }
+
+    /// Whether `message` deserves any reaction: it is from a peer that we know, or it names a tag
+    /// of ours, which nobody can guess (spec: X40). Responses are matched by their branch.
+    fn is_welcome(&self, message: &Message, from: TransportKey) -> bool {
+        let named = message
+            .to_tag()
+            .is_some_and(|tag| self.env.tags.contains_key(tag));
+        !message.is_request() || named || self.env.side_of(from).is_some()
+    }
+
+    /// Takes everything out of the transaction layer.
+    pub(super) fn settle(&mut self, now: Time) {
+        while let Some(output) = self.env.layer.poll_output() {
+            match output {
+                transaction::Output::Send(to, bytes) => {
+                    self.env.outputs.push_back(Output::Send { to, bytes });
+                }
+                transaction::Output::Event(event) => self.event(now, event),
+            }
+        }
+    }
+
+    fn event(&mut self, now: Time, event: transaction::Event<Owner>) {
+        match event {
+            transaction::Event::Request {
+                server,
+                message,
+                from,
+                cancels,
+            } => {
+                self.request(now, server, &message, from, cancels);
+            }
+            transaction::Event::Ack { message, .. } => {
+                if let Some((key, side)) = self.addressed(&message) {
+                    self.with_leg(now, key, side, |leg, ctx| leg.on_ack(ctx, &message));
+                }
+            }
+            transaction::Event::Response {
+                client,
+                owner,
+                message,
+                from,
+            } => match owner {
+                Owner::Leg(key, side) if self.calls.contains_key(key) => {
+                    self.with_leg(now, key, side, |leg, ctx| {
+                        leg.on_response(ctx, client, &message, from);
+                    });
+                }
+                Owner::Leg(..) => self.decline_late_answer(now, client, &message, from),
+                Owner::Nobody => {}
+            },
+            transaction::Event::Timeout {
+                client,
+                owner,
+                transport,
+            } => {
+                if let Owner::Leg(key, side) = owner {
+                    self.with_leg(now, key, side, |leg, ctx| {
+                        leg.on_timeout(ctx, client, transport);
+                    });
+                }
+            }
+            transaction::Event::NoAck { server, .. } => {
+                if let Some((key, side)) = self.env.invites.get(&server).copied() {
+                    self.with_leg(now, key, side, |leg, ctx| leg.on_no_ack(ctx, server));
+                }
+            }
+            transaction::Event::Stray { .. } => {}
+        }
+    }
+
+    fn request(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        request: &Message,
+        from: TransportKey,
+        cancels: Option<ServerId>,
+    ) {
+        let place = request
+            .to_tag()
+            .and_then(|tag| self.env.tags.get(tag))
+            .copied();
+        let leg = match cancels {
+            Some(invite) => self.env.invites.get(&invite).copied(),
+            None => self.addressed(request),
+        };
+        let place_side = |place| match place {
+            Place::Leg(_, side) | Place::Tomb(side) => side,
+        };
+        let side = place
+            .map(place_side)
+            .or(self.env.side_of(from))
+            .unwrap_or(Side::Near);
+        match (leg, place) {
+            (Some((key, side)), _) => {
+                if *request.method() == Method::Invite {
+                    self.remember_invite(key, side, server);
+                }
+                self.with_leg(now, key, side, |leg, ctx| {
+                    leg.on_request(ctx, server, request, cancels);
+                });
+            }
+            // spec: X28
+            (None, Some(Place::Tomb(_))) if *request.method() == Method::Bye => {
+                self.env.answer(now, side, server, 200, &[]);
+            }
+            (None, _) if request.to_tag().is_some() || *request.method() == Method::Cancel => {
+                self.env.answer(now, side, server, 481, &[]);
+            }
+            (None, _) => self.out_of_dialog(now, side, server, request, from),
+        }
+    }
+
+    /// The leg whose dialog `message` names, Call-ID and both tags.
+    fn addressed(&mut self, message: &Message) -> Option<(CallKey, Side)> {
+        let Place::Leg(key, side) = *self.env.tags.get(message.to_tag()?)? else {
+            return None;
+        };
+        let leg = self.calls.get_mut(key)?.leg(side)?;
+        leg.is_addressed_by(message).then_some((key, side))
+    }
+
+    /// Remembers whose INVITE transaction `server` is, in place of the one before it.
+    pub(super) fn remember_invite(&mut self, key: CallKey, side: Side, server: ServerId) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if let Some(before) = call.invite_of(side).replace(server) {
+            self.env.invites.remove(&before);
+        }
+        self.env.invites.insert(server, (key, side));
+    }
+
+    /// Does `step` with a leg, then what follows from it on the other.
+    pub(super) fn with_leg(
+        &mut self,
+        now: Time,
+        key: CallKey,
+        side: Side,
+        step: impl FnOnce(&mut Leg<Owner>, &mut Ctx<'_, Owner>),
+    ) {
+        if let Some(leg) = self
+            .calls
+            .get_mut(key)
+            .and_then(|call: &mut Call| call.leg(side))
+        {
+            step(leg, &mut self.env.ctx(now, side));
+            self.pump(now, key);
+        }
+    }
+}

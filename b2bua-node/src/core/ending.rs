@@ -1,0 +1,145 @@
+//! How calls end: by themselves, by our own fault, or because another node has them.
+
+use crate::core::call::{Call, CallKey};
+use crate::core::env::{Asked, Timer};
+use crate::core::{Event, NodeCore};
+use crate::store::Op;
+use bytes::Bytes;
+use holdline_leg::{Passage, RequestId, Signal, State};
+use holdline_relay::Side;
+use holdline_wire::Time;
+use holdline_wire::dialog::DialogId;
+
+impl NodeCore {
+    /// Ends a call from our side: `status` upstream where it is not answered yet, BYE or CANCEL
+    /// elsewhere, each with a Reason (RFC 3326).
+    pub(super) fn fail(&mut self, now: Time, key: CallKey, status: u16, why: &str) {
+        self.fail_because(now, key, status, status, why);
+    }
+
+    /// Likewise, where the cause is another status than the one that goes upstream.
+    pub(super) fn fail_because(
+        &mut self,
+        now: Time,
+        key: CallKey,
+        status: u16,
+        cause: u16,
+        why: &str,
+    ) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let passage = Passage::reason(&format!("SIP;cause={cause};text=\"{why}\""));
+        call.held.clear();
+        if let State::Incoming(_) = call.near.state() {
+            let event = match call.takeover {
+                Some(_) => Event::ClaimRefused {
+                    call: call.number,
+                    status,
+                },
+                None => Event::Refused { status },
+            };
+            let (reason, passage) = (Bytes::new(), passage.clone());
+            let refusal = Signal::Refuse {
+                status,
+                reason,
+                passage,
+            };
+            call.near.apply(&mut self.env.ctx(now, Side::Near), refusal);
+            self.env.event(event);
+        } else {
+            call.near.end(&mut self.env.ctx(now, Side::Near), &passage);
+        }
+        if let Some(far) = &mut call.far {
+            far.end(&mut self.env.ctx(now, Side::Far), &passage);
+        }
+        self.pump(now, key);
+    }
+
+    /// The call of this node whose upstream dialog is `dialog`.
+    pub(super) fn near_call(&self, dialog: &DialogId) -> Option<CallKey> {
+        let place = *self.env.tags.get(&dialog.local_tag)?;
+        let crate::core::env::Place::Leg(key, Side::Near) = place else {
+            return None;
+        };
+        (self.calls.get(key)?.near.id() == *dialog).then_some(key)
+    }
+
+    /// Lets go of a call that another node has, or another call of this node, without a word to
+    /// anybody (spec: X28). Its dialogs are remembered for a while: the downstream UA says BYE to
+    /// the node whose dialog was replaced.
+    pub(super) fn vanish(&mut self, now: Time, key: CallKey) {
+        for side in [Side::Near, Side::Far] {
+            let Some(leg) = self.calls.get_mut(key).and_then(|call| call.leg(side)) else {
+                continue;
+            };
+            // What a peer still asks must not stay unanswered in the transaction layer.
+            let awaited: Vec<RequestId> = leg.awaited().collect();
+            for id in awaited {
+                let (reason, passage) = (Bytes::new(), Passage::default());
+                let reply = Signal::Reply {
+                    id,
+                    status: 481,
+                    reason,
+                    passage,
+                };
+                leg.apply(&mut self.env.ctx(now, side), reply);
+            }
+            leg.abandon(&mut self.env.layer);
+        }
+        if let Some(call) = self.remove(key) {
+            self.env.bury(now, call.near.local_tag(), Side::Near);
+            if let Some(far) = &call.far {
+                self.env.bury(now, far.local_tag(), Side::Far);
+            }
+            self.env.event(Event::Moved(call.number));
+        }
+    }
+
+    /// Takes a call off whose legs are both over.
+    pub(super) fn finish_if_over(&mut self, now: Time, key: CallKey) {
+        if !self.calls.get(key).is_some_and(Call::is_over) {
+            return;
+        }
+        let Some(call) = self.remove(key) else { return };
+        if let Some(record) = call.record {
+            let by = self.env.config.incarnation.clone();
+            let op = Op::Delete {
+                upstream: record.upstream,
+                by,
+            };
+            self.env.ask(now, op, Asked::Delete);
+        }
+        self.env.event(Event::Over {
+            call: call.number,
+            lasted: now.since(call.placed),
+        });
+    }
+
+    /// Takes a call out of all tables and its ports back.
+    fn remove(&mut self, key: CallKey) -> Option<Call> {
+        let mut call = self.calls.remove(key)?;
+        self.env.tags.remove(call.near.local_tag());
+        if let Some(far) = &call.far {
+            self.env.tags.remove(far.local_tag());
+        }
+        for invite in [call.near_invite, call.far_invite].into_iter().flatten() {
+            self.env.invites.remove(&invite);
+        }
+        let timers = [
+            Timer::Commit,
+            Timer::Claim,
+            Timer::Retry,
+            Timer::Ring,
+            Timer::Leaving,
+        ]
+        .map(|t| t(key));
+        for timer in timers {
+            self.env.timers.cancel(timer);
+        }
+        call.session
+            .release(&mut self.env.ports, &mut self.env.relay);
+        self.env.flush_relay(key);
+        Some(call)
+    }
+}

@@ -1,0 +1,295 @@
+//! What all calls of the core share, and the indexes by which calls are found.
+
+use crate::core::call::{CallKey, Owner};
+use crate::core::event::{Event, Out};
+use crate::core::settings::NodeConfig;
+use crate::core::utilization::Utilization;
+use crate::store::{Op, StoreRequest};
+use holdline_leg::{Ctx, Leg, Stamp};
+use holdline_relay::{Command, Ports, Side, StreamId};
+use holdline_wire::build::Builder;
+use holdline_wire::deadline::Deadlines;
+use holdline_wire::header::Name;
+use holdline_wire::machine::Output;
+use holdline_wire::token::Tokens;
+use holdline_wire::transaction::{Layer, ServerId};
+use holdline_wire::{Message, Time, TransportKey};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// Where a tag of ours leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A live leg.
+    Leg(CallKey, Side),
+    /// A dialog that moved away: its BYE gets 200 and means nothing (spec: X28).
+    Tomb(Side),
+}
+
+/// A deadline of the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The loop is alive (spec: X28).
+    Beat,
+    /// The upstream 2xx of this call has waited for the store long enough.
+    Commit(CallKey),
+    /// The store was to say who a failover call is about.
+    Claim(CallKey),
+    /// Ask the store once more to keep this call.
+    Retry(CallKey),
+    /// Nobody answers this call.
+    Ring(CallKey),
+    /// Nobody answers a downstream INVITE whose caller has left.
+    Leaving(CallKey),
+    /// A store operation counts as lost.
+    Asked(u64),
+    /// Forget a tomb.
+    Forget(u64),
+}
+
+/// Who waits for a store operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A call that is to be kept.
+    Keep(CallKey),
+    /// A failover call.
+    Claim(CallKey),
+    /// The check after a pause.
+    Check(Vec<CallKey>),
+    /// A failover call whose agent left before the reply.
+    Hangup,
+    /// Nobody.
+    Delete,
+}
+
+/// Everything that calls share.
+pub(super) struct Env {
+    pub config: NodeConfig,
+    pub tokens: Tokens,
+    pub layer: Layer<Owner>,
+    pub ports: Ports,
+    pub timers: Deadlines<Timer>,
+    pub utilization: Utilization,
+    near: Stamp,
+    far: Stamp,
+    pub tags: HashMap<Box<str>, Place>,
+    /// Whose INVITE transactions these are: at most one a leg.
+    pub invites: BTreeMap<ServerId, (CallKey, Side)>,
+    pub by_stream: BTreeMap<StreamId, CallKey>,
+    /// Commands that a session has just made.
+    pub relay: Vec<Command>,
+    pub outputs: VecDeque<Output<Out>>,
+    pub asked: BTreeMap<u64, Asked>,
+    next_request: u64,
+    pub store_up: bool,
+    tombs: BTreeMap<u64, Box<str>>,
+    next_tomb: u64,
+}
+
+impl Env {
+    pub fn new(config: NodeConfig) -> Env {
+        let contact: Box<str> = format!("<sip:{}>", config.sip).into();
+        let mut env = Env {
+            tokens: Tokens::new(config.seed),
+            layer: Layer::new(config.timers),
+            ports: Ports::new(config.ports.0, config.ports.1),
+            timers: Deadlines::default(),
+            utilization: Utilization::new(config.capacity),
+            near: Stamp {
+                contact: contact.clone(),
+                on_responses: Vec::new(),
+            },
+            far: Stamp {
+                contact,
+                on_responses: Vec::new(),
+            },
+            tags: HashMap::new(),
+            invites: BTreeMap::new(),
+            by_stream: BTreeMap::new(),
+            relay: Vec::new(),
+            outputs: VecDeque::new(),
+            asked: BTreeMap::new(),
+            next_request: 0,
+            store_up: true,
+            tombs: BTreeMap::new(),
+            next_tomb: 0,
+            config,
+        };
+        env.stamp_responses();
+        env
+    }
+
+    /// Follows the number of live calls; the header changes at most once a second (spec: D33).
+    pub fn count_calls(&mut self, now: Time, calls: usize) {
+        if self.utilization.update(now, calls) {
+            self.stamp_responses();
+        }
+    }
+
+    fn stamp_responses(&mut self) {
+        self.near.on_responses = vec![
+            (
+                Name::InstanceUtilization,
+                self.utilization.percent().to_string(),
+            ),
+            (
+                Name::InstanceIncarnation,
+                self.config.incarnation.to_string(),
+            ),
+        ];
+    }
+
+    /// What a leg borrows for one step.
+    pub fn ctx(&mut self, now: Time, side: Side) -> Ctx<'_, Owner> {
+        let stamp = match side {
+            Side::Near => &self.near,
+            Side::Far => &self.far,
+        };
+        Ctx {
+            now,
+            layer: &mut self.layer,
+            tokens: &mut self.tokens,
+            stamp,
+        }
+    }
+
+    pub fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Other(Out::Event(event)));
+    }
+
+    /// The side that a peer speaks from, outside any dialog; `None` for strangers (spec: X40).
+    pub fn side_of(&self, from: TransportKey) -> Option<Side> {
+        if from.remote == self.config.downstream {
+            return Some(Side::Far);
+        }
+        let allowed = self
+            .config
+            .upstream
+            .iter()
+            .any(|net| net.contains(&from.remote.ip()));
+        allowed.then_some(Side::Near)
+    }
+
+    /// Answers a request that no leg answers.
+    pub fn answer(
+        &mut self,
+        now: Time,
+        side: Side,
+        server: ServerId,
+        status: u16,
+        headers: &[(Name<'_>, String)],
+    ) {
+        let tag = self.tokens.tag();
+        let Some((request, from)) = self.layer.request_of(server) else {
+            return;
+        };
+        if let Some(bytes) = self.response(side, request, from, status, b"", &tag, headers) {
+            self.layer.respond(now, server, status, bytes);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a response has that many parts")]
+    fn response(
+        &self,
+        side: Side,
+        request: &Message,
+        from: TransportKey,
+        status: u16,
+        reason: &[u8],
+        tag: &str,
+        headers: &[(Name<'_>, String)],
+    ) -> Option<bytes::Bytes> {
+        let mut builder = Builder::response(request, from.remote, status, reason, Some(tag));
+        if side == Side::Near {
+            builder = self.near.mark(builder);
+        }
+        for (name, value) in headers {
+            builder = builder.header(*name, value);
+        }
+        builder.finish(None).ok()
+    }
+
+    /// Answers a request that is too broken for a transaction.
+    pub fn answer_statelessly(
+        &mut self,
+        side: Side,
+        request: &Message,
+        from: TransportKey,
+        status: u16,
+        reason: &str,
+    ) {
+        let tag = self.tokens.tag();
+        let bytes = self.response(side, request, from, status, reason.as_bytes(), &tag, &[]);
+        if let Some(bytes) = bytes {
+            self.outputs.push_back(Output::Send { to: from, bytes });
+        }
+    }
+
+    /// Makes a leg findable by its tag.
+    pub fn enter(&mut self, leg: &Leg<Owner>, key: CallKey, side: Side) {
+        self.tags
+            .insert(leg.local_tag().into(), Place::Leg(key, side));
+    }
+
+    /// A dialog moved away: for a while its late messages are still understood. The number of
+    /// tombs is bounded by twice the capacity: older ones give way.
+    pub fn bury(&mut self, now: Time, tag: &str, side: Side) {
+        if self.tombs.len() >= self.config.capacity * 4
+            && let Some((number, oldest)) = self.tombs.pop_first()
+        {
+            self.tags.remove(&oldest);
+            self.timers.cancel(Timer::Forget(number));
+        }
+        self.next_tomb += 1;
+        self.tombs.insert(self.next_tomb, tag.into());
+        self.tags.insert(tag.into(), Place::Tomb(side));
+        self.timers
+            .set(Timer::Forget(self.next_tomb), now + self.config.waits.tomb);
+    }
+
+    pub fn forget(&mut self, number: u64) {
+        if let Some(tag) = self.tombs.remove(&number) {
+            self.tags.remove(&tag);
+        }
+    }
+
+    /// Asks the store. False where too much is already asked: then the store counts as down.
+    pub fn ask(&mut self, now: Time, op: Op, asked: Asked) -> bool {
+        if self.asked.len() >= self.config.capacity * 2 + 16 {
+            self.store_works(false);
+            return false;
+        }
+        self.next_request += 1;
+        let id = self.next_request;
+        self.asked.insert(id, asked);
+        self.timers
+            .set(Timer::Asked(id), now + self.config.waits.store);
+        self.outputs
+            .push_back(Output::Other(Out::Store(StoreRequest { id, op })));
+        true
+    }
+
+    /// Remembers, and tells once, whether the store works.
+    pub fn store_works(&mut self, up: bool) {
+        if self.store_up != up {
+            self.store_up = up;
+            self.event(if up { Event::StoreUp } else { Event::StoreDown });
+        }
+    }
+
+    /// Hands out the relay commands of `call`, so that they precede the messages that follow
+    /// from them, and remembers whose the streams are.
+    pub fn flush_relay(&mut self, key: CallKey) {
+        for command in self.relay.drain(..) {
+            match command {
+                Command::Install { stream, .. } => {
+                    self.by_stream.insert(stream, key);
+                }
+                Command::Remove { stream } => {
+                    self.by_stream.remove(&stream);
+                }
+                Command::SetPeer { .. } | Command::Move { .. } => {}
+            }
+            self.outputs.push_back(Output::Other(Out::Relay(command)));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! No far leg stays up without a caller (spec: X27).
+
+use crate::core::NodeCore;
+use crate::core::call::{CallKey, Owner, Phase};
+use crate::core::env::{Asked, Timer};
+use crate::store::{Answer, Op};
+use holdline_leg::{EndCause, Passage, Signal};
+use holdline_relay::Side;
+use holdline_wire::dialog::Dialog;
+use holdline_wire::record::DialogRecord;
+use holdline_wire::transaction::ClientId;
+use holdline_wire::{Message, Method, Time, TransportKey};
+
+/// How far apart the CSeq numbers of two generations are (spec: X32).
+const CSEQ_STEP: u32 = 1 << 20;
+/// The highest number that leaves the next generations room below 2^31.
+const CSEQ_LAST: u32 = (1 << 31) - CSEQ_STEP;
+
+const HUNG_UP: &str = "SIP;cause=200;text=\"hung up during a move\"";
+
+impl NodeCore {
+    /// The agent left a failover call whose downstream INVITE is on its way. That is not
+    /// cancelled: the old downstream dialog would stay up.
+    pub(super) fn leave(&mut self, now: Time, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(key) {
+            call.phase = Phase::Leaving;
+            self.env.timers.cancel(Timer::Ring(key));
+            self.env
+                .timers
+                .set(Timer::Leaving(key), now + self.env.config.waits.leaving);
+        }
+    }
+
+    /// The agent left before the store said whom the failover call is about.
+    pub(super) fn leave_claim(&mut self, key: CallKey) {
+        for asked in self.env.asked.values_mut() {
+            if *asked == Asked::Claim(key) {
+                *asked = Asked::Hangup;
+            }
+        }
+    }
+
+    /// The store's reply for such a call: its downstream dialog is ended.
+    pub(super) fn hung_up_while_claiming(&mut self, now: Time, answer: Answer) {
+        if let Answer::Claimed(record) = answer {
+            self.farewell(now, &record);
+            let by = self.env.config.incarnation.clone();
+            self.env.ask(
+                now,
+                Op::Delete {
+                    upstream: record.upstream,
+                    by,
+                },
+                Asked::Delete,
+            );
+        }
+    }
+
+    /// The downstream UA's word when nobody waits for it any more.
+    pub(super) fn leaving_signal(&mut self, now: Time, key: CallKey, signal: Signal) {
+        match signal {
+            Signal::Answer { .. } => {
+                self.delete_replaced(now, key);
+                let passage = Passage::reason(HUNG_UP);
+                self.apply(
+                    now,
+                    key,
+                    Side::Far,
+                    Signal::End {
+                        cause: EndCause::Own,
+                        passage,
+                    },
+                );
+            }
+            Signal::Refuse { status, .. } => {
+                self.delete_replaced(now, key);
+                // 481: the downstream UA has no such dialog to end.
+                if status != 481 {
+                    self.end_old_dialog(now, key);
+                }
+            }
+            Signal::Request { id, .. } => self.reply(now, key, Side::Far, id, 481),
+            _ => {}
+        }
+    }
+
+    /// The downstream UA never decided.
+    pub(super) fn give_up_leaving(&mut self, now: Time, key: CallKey) {
+        if self.phase(key) == Some(Phase::Leaving) {
+            self.delete_replaced(now, key);
+            self.end_old_dialog(now, key);
+            let passage = Passage::reason(HUNG_UP);
+            self.apply(
+                now,
+                key,
+                Side::Far,
+                Signal::End {
+                    cause: EndCause::Own,
+                    passage,
+                },
+            );
+            self.pump(now, key);
+        }
+    }
+
+    fn end_old_dialog(&mut self, now: Time, key: CallKey) {
+        let takeover = self
+            .calls
+            .get_mut(key)
+            .and_then(|call| call.takeover.as_mut());
+        if let Some(record) = takeover.and_then(|takeover| takeover.record.take()) {
+            self.farewell(now, &record);
+        }
+    }
+
+    /// Says BYE in a downstream dialog that another node had set up, with a number that is surely
+    /// higher than any that it used (spec: X27, X32).
+    pub(super) fn farewell(&mut self, now: Time, record: &DialogRecord) {
+        let step = record
+            .generation
+            .saturating_add(1)
+            .saturating_mul(CSEQ_STEP);
+        let dialog = Dialog {
+            id: record.downstream.clone(),
+            local: record.local.clone(),
+            remote: record.remote.clone(),
+            remote_target: record.remote_target.clone(),
+            route_set: record.route_set.clone(),
+            local_seq: record.first_cseq.saturating_add(step).min(CSEQ_LAST) - 1,
+            remote_seq: None,
+            flow: TransportKey {
+                protocol: record.protocol,
+                ..TransportKey::udp(self.env.config.sip, record.address)
+            },
+        };
+        self.say_bye(now, dialog);
+    }
+
+    fn say_bye(&mut self, now: Time, mut dialog: Dialog) {
+        let branch = self.env.tokens.branch();
+        let builder = dialog.request(&Method::Bye, &branch);
+        if let Ok(bytes) = Passage::reason(HUNG_UP).write(builder).finish(None) {
+            let hop = dialog.next_hop();
+            self.env.layer.request(now, hop, bytes, Owner::Nobody, None);
+        }
+    }
+
+    /// A 2xx for an INVITE of a call that is gone: ACK and BYE (RFC 3261 13.2.2.4).
+    pub(super) fn decline_late_answer(
+        &mut self,
+        now: Time,
+        client: ClientId,
+        response: &Message,
+        from: TransportKey,
+    ) {
+        if *response.method() != Method::Invite || !(200..300).contains(&response.status()) {
+            return;
+        }
+        let Some(invite) = self.env.layer.request_by(client) else {
+            return;
+        };
+        let Some(dialog) = Dialog::uac(invite, response, from) else {
+            return;
+        };
+        let branch = self.env.tokens.branch();
+        if let Ok(ack) = dialog.ack(response.cseq().number, &branch).finish(None) {
+            self.env.layer.send_ack(dialog.next_hop(), ack);
+        }
+        self.say_bye(now, dialog);
+    }
+}

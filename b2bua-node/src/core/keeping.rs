@@ -1,0 +1,196 @@
+//! What a survivor would need is kept in the store (spec: D2, D30, X30).
+
+use crate::core::call::{Call, CallKey, Phase};
+use crate::core::env::{Asked, Timer};
+use crate::core::{Event, NodeCore};
+use crate::store::{Answer, Op, StoreReply};
+use holdline_leg::Signal;
+use holdline_relay::Side;
+use holdline_wire::Time;
+use holdline_wire::record::DialogRecord;
+
+impl NodeCore {
+    /// The downstream UA has answered: the upstream 2xx, `answer`, goes when the store has the
+    /// call, or 20 ms later all the same.
+    pub(super) fn keep(&mut self, now: Time, key: CallKey, answer: Signal) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        call.phase = Phase::Keeping;
+        call.held.push_back(answer);
+        self.env.timers.cancel(Timer::Ring(key));
+        self.env
+            .timers
+            .set(Timer::Commit(key), now + self.env.config.waits.commit);
+        if !self.write(now, key) {
+            self.commit(now, key);
+        }
+    }
+
+    /// Asks the store to hold the call as it is now; false where that was not possible.
+    fn write(&mut self, now: Time, key: CallKey) -> bool {
+        let Some(call) = self.calls.get_mut(key) else {
+            return false;
+        };
+        let Some(record) = record_of(call) else {
+            return false;
+        };
+        let record = Box::new(record);
+        let moved = call.replaces.clone();
+        call.record = Some(record.clone());
+        let op = match moved {
+            Some(replaced) => Op::Replace { replaced, record },
+            None => Op::Put { record },
+        };
+        let asked = self.env.ask(now, op, Asked::Keep(key));
+        if !asked {
+            self.env
+                .timers
+                .set(Timer::Retry(key), now + self.env.config.waits.retry);
+        }
+        asked
+    }
+
+    /// The store was silent for 20 ms (spec: X30).
+    pub(super) fn commit_late(&mut self, now: Time, key: CallKey) {
+        if let Some(call) = self.calls.get(key) {
+            let number = call.number;
+            self.env.event(Event::StoreLate(number));
+        }
+        self.commit(now, key);
+        self.pump(now, key);
+    }
+
+    /// Lets the upstream 2xx go, and what waited behind it.
+    pub(super) fn commit(&mut self, now: Time, key: CallKey) {
+        self.env.timers.cancel(Timer::Commit(key));
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if call.phase != Phase::Keeping {
+            return;
+        }
+        call.phase = Phase::Up;
+        let mut held = std::mem::take(&mut call.held);
+        let (number, placed, generation) = (call.number, call.placed, call.generation);
+        let takeover = call.takeover.take();
+        if let Some(answer) = held.pop_front() {
+            self.apply(now, key, Side::Near, answer);
+        }
+        match takeover {
+            Some(takeover) => {
+                self.let_go_of(now, &takeover.replaced);
+                let took = now.since(placed);
+                self.env.event(Event::ClaimDone {
+                    call: number,
+                    generation,
+                    took,
+                });
+            }
+            None => self.env.event(Event::Up {
+                call: number,
+                setup: now.since(placed),
+            }),
+        }
+        for signal in held {
+            self.pass(now, key, Side::Far, signal);
+        }
+    }
+
+    /// A reply of the store.
+    pub(super) fn store_replied(&mut self, now: Time, reply: StoreReply) {
+        let Some(asked) = self.env.asked.remove(&reply.id) else {
+            return;
+        };
+        self.env.timers.cancel(Timer::Asked(reply.id));
+        self.env.store_works(reply.answer != Answer::Down);
+        match asked {
+            Asked::Keep(key) => self.kept(now, key, &reply.answer),
+            Asked::Claim(key) => self.claim_replied(now, key, reply.answer),
+            Asked::Check(keys) => self.check_replied(now, &keys, &reply.answer),
+            Asked::Hangup => self.hung_up_while_claiming(now, reply.answer),
+            Asked::Delete => {}
+        }
+    }
+
+    /// A reply that never came.
+    pub(super) fn store_is_silent(&mut self, now: Time, id: u64) {
+        self.store_replied(
+            now,
+            StoreReply {
+                id,
+                answer: Answer::Down,
+            },
+        );
+    }
+
+    fn kept(&mut self, now: Time, key: CallKey, answer: &Answer) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let waits = call.phase == Phase::Keeping;
+        match answer {
+            Answer::Down => {
+                self.env
+                    .timers
+                    .set(Timer::Retry(key), now + self.env.config.waits.retry);
+            }
+            Answer::Moved(_) | Answer::Over if waits => {
+                // Another node was faster, or the call was ended meanwhile.
+                call.record = None;
+                return self.fail(now, key, 481, "moved");
+            }
+            // Too late to step back from a takeover: the agent decides whose answer counts.
+            Answer::Moved(_) if call.replaces.is_none() => return self.vanish(now, key),
+            _ => call.replaces = None,
+        }
+        if waits {
+            self.commit(now, key);
+            self.pump(now, key);
+        }
+    }
+
+    /// The store did not take the call before; it is asked again for as long as the call lives.
+    pub(super) fn keep_again(&mut self, now: Time, key: CallKey) {
+        if self.phase(key) == Some(Phase::Up) {
+            self.write(now, key);
+        }
+    }
+
+    /// Writes the call again where its downstream target or route has changed.
+    pub(super) fn keep_changes(&mut self, now: Time, key: CallKey) {
+        let Some(call) = self.calls.get(key) else {
+            return;
+        };
+        let (Some(record), Some(far)) = (&call.record, &call.far) else {
+            return;
+        };
+        let Some(dialog) = far.dialog() else { return };
+        let changed = record.remote_target != dialog.remote_target
+            || record.route_set != dialog.route_set
+            || record.address != dialog.next_hop().remote;
+        if changed && call.phase == Phase::Up && !call.is_over() {
+            self.write(now, key);
+        }
+    }
+}
+
+/// The record of a call that is up; `None` where no store could hold it.
+fn record_of(call: &Call) -> Option<DialogRecord> {
+    let dialog = call.far.as_ref()?.dialog()?;
+    let hop = dialog.next_hop();
+    let record = DialogRecord {
+        generation: call.generation,
+        trunk: call.trunk.clone(),
+        upstream: call.near.id(),
+        downstream: dialog.id.clone(),
+        local: dialog.local.clone(),
+        remote: dialog.remote.clone(),
+        remote_target: dialog.remote_target.clone(),
+        route_set: dialog.route_set.clone(),
+        protocol: hop.protocol,
+        address: hop.remote,
+        first_cseq: 1,
+    };
+    record.check().is_ok().then_some(record)
+}

@@ -1,0 +1,171 @@
+//! The node's core: a pure state machine that owns every call.
+//!
+//! Near is the agent's side, far the downstream UA's. A call is placed ([`placing`]) or, for an
+//! INVITE with Replaces, taken over from the node that had it ([`claiming`]); the two legs of a
+//! call tell each other what happened ([`pairing`]); what a survivor would need is kept in the
+//! store ([`keeping`]).
+
+mod admission;
+mod call;
+mod claiming;
+mod dispatch;
+mod ending;
+mod env;
+mod event;
+mod farewell;
+mod keeping;
+mod ownership;
+mod pairing;
+mod placing;
+mod settings;
+mod utilization;
+
+#[cfg(test)]
+mod tests;
+
+pub use event::{CallNumber, Event, In, Operator, Out, Status};
+pub use settings::{NodeConfig, Waits};
+
+use call::{Call, CallKey};
+use env::{Env, Timer};
+use holdline_relay::Report;
+use holdline_wire::Time;
+use holdline_wire::machine::{Input, Machine, Output};
+use ownership::Ownership;
+use slotmap::SlotMap;
+
+/// The node.
+pub struct NodeCore {
+    env: Env,
+    calls: SlotMap<CallKey, Call>,
+    ownership: Ownership,
+    draining: bool,
+    next_call: CallNumber,
+}
+
+impl NodeCore {
+    /// A node without calls.
+    pub fn new(config: NodeConfig, _now: Time) -> NodeCore {
+        NodeCore {
+            ownership: Ownership::new(),
+            env: Env::new(config),
+            calls: SlotMap::with_key(),
+            draining: false,
+            next_call: 0,
+        }
+    }
+
+    /// How many calls there are, those being set up or ended included.
+    pub fn live_calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// How many media port pairs are in use.
+    pub fn ports_in_use(&self) -> usize {
+        self.env.ports.usage().0
+    }
+
+    /// Live client and server transactions.
+    pub fn transactions(&self) -> (usize, usize) {
+        self.env.layer.len()
+    }
+
+    /// How many tags of ours are known: two for each call that has both legs, and those of
+    /// dialogs that moved away.
+    pub fn dialogs(&self) -> usize {
+        self.env.tags.len()
+    }
+
+    /// Operations that wait for the store's reply.
+    pub fn store_waiting(&self) -> usize {
+        self.env.asked.len()
+    }
+
+    /// The node at this moment.
+    pub fn status(&self) -> Status {
+        Status {
+            calls: self.calls.len(),
+            capacity: self.env.config.capacity,
+            utilization: self.env.utilization.percent(),
+            ports: self.env.ports.usage(),
+            transactions: self.env.layer.len(),
+            store_up: self.env.store_up,
+            store_waiting: self.env.asked.len(),
+            draining: self.draining,
+        }
+    }
+
+    /// The configuration it runs with.
+    pub fn config(&self) -> &NodeConfig {
+        &self.env.config
+    }
+
+    fn other(&mut self, now: Time, input: In) {
+        match input {
+            In::Store(reply) => self.store_replied(now, reply),
+            In::Operator(Operator::Drain) => self.draining = true,
+            In::Operator(Operator::Resume) => self.draining = false,
+            In::LoopLate(late) => self.loop_was_late(now, late),
+            In::Media(Report::BindFailed {
+                stream,
+                local,
+                errno,
+                ..
+            }) => {
+                self.env.event(Event::BindFailed { local, errno });
+                if let Some(key) = self.env.by_stream.get(&stream).copied() {
+                    self.fail(now, key, 500, "no media port");
+                }
+            }
+            In::Media(Report::Tick(_) | Report::Refused { .. } | Report::Removed { .. }) => {}
+        }
+    }
+
+    fn deadline(&mut self, now: Time) {
+        self.env.layer.handle_deadline(now);
+        while let Some(timer) = self.env.timers.pop(now) {
+            match timer {
+                Timer::Beat => self.beat(now),
+                Timer::Commit(key) => self.commit_late(now, key),
+                Timer::Claim(key) => self.claim_unanswered(now, key),
+                Timer::Retry(key) => self.keep_again(now, key),
+                Timer::Ring(key) => self.fail(now, key, 408, "no answer"),
+                Timer::Leaving(key) => self.give_up_leaving(now, key),
+                Timer::Asked(id) => self.store_is_silent(now, id),
+                Timer::Forget(number) => self.env.forget(number),
+            }
+        }
+    }
+}
+
+impl Machine for NodeCore {
+    type In = In;
+    type Out = Out;
+
+    fn handle(&mut self, now: Time, input: Input<In>) {
+        self.notice_pause(now);
+        self.env.count_calls(now, self.calls.len());
+        match input {
+            Input::Message { from, bytes } if self.is_checking() => self.park(from, bytes),
+            Input::Message { from, bytes } => self.message(now, from, bytes),
+            Input::Fault { key, .. } => self.env.layer.transport_failed(now, key),
+            Input::Deadline if self.is_checking() => self.check_deadline(now),
+            Input::Deadline => self.deadline(now),
+            Input::Other(input) => self.other(now, input),
+        }
+        self.settle(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output<Out>> {
+        self.env.outputs.pop_front()
+    }
+
+    fn poll_deadline(&self) -> Option<Time> {
+        if let Some(until) = self.checking_until() {
+            return Some(until);
+        }
+        let own = self.env.timers.next();
+        let layer = self.env.layer.poll_deadline();
+        [own, layer].into_iter().flatten().min()
+    }
+}

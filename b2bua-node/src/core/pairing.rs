@@ -1,0 +1,222 @@
+//! The two legs of a call tell each other what happened; session descriptions change hands here.
+
+use crate::core::call::{Call, CallKey, Phase};
+use crate::core::{Event, NodeCore};
+use bytes::Bytes;
+use holdline_leg::{EndCause, Passage, RequestId, Signal};
+use holdline_relay::{Carrier, MediaError, Side};
+use holdline_wire::Method;
+use holdline_wire::Time;
+
+impl NodeCore {
+    /// Passes on everything that the legs of a call have to tell, then looks what has become of
+    /// the call.
+    pub(super) fn pump(&mut self, now: Time, key: CallKey) {
+        while let Some((side, signal)) = self.next_signal(key) {
+            match side {
+                Side::Near => self.near_signal(now, key, signal),
+                Side::Far => self.far_signal(now, key, signal),
+            }
+        }
+        self.keep_changes(now, key);
+        self.finish_if_over(now, key);
+    }
+
+    fn next_signal(&mut self, key: CallKey) -> Option<(Side, Signal)> {
+        let call = self.calls.get_mut(key)?;
+        if let Some(signal) = call.near.poll_signal() {
+            return Some((Side::Near, signal));
+        }
+        Some((Side::Far, call.far.as_mut()?.poll_signal()?))
+    }
+
+    fn near_signal(&mut self, now: Time, key: CallKey, signal: Signal) {
+        let Some(phase) = self.phase(key) else { return };
+        match signal {
+            Signal::End { cause, passage } => self.near_ended(now, key, phase, cause, passage),
+            // Offers must wait until the call's own INVITEs are through.
+            Signal::Request { id, .. } if !matches!(phase, Phase::Setup | Phase::Up) => {
+                self.reply(now, key, Side::Near, id, 491);
+            }
+            signal => self.pass(now, key, Side::Near, signal),
+        }
+    }
+
+    /// The agent hung up, cancelled, or is gone.
+    fn near_ended(
+        &mut self,
+        now: Time,
+        key: CallKey,
+        phase: Phase,
+        cause: EndCause,
+        passage: Passage,
+    ) {
+        match phase {
+            // spec: X28
+            Phase::Up if says_moved(&passage) => self.vanish(now, key),
+            Phase::Replacing => self.leave(now, key),
+            Phase::Claiming => self.leave_claim(key),
+            Phase::Leaving => {}
+            Phase::Setup | Phase::Keeping | Phase::Up => {
+                self.apply(now, key, Side::Far, Signal::End { cause, passage });
+            }
+        }
+    }
+
+    fn far_signal(&mut self, now: Time, key: CallKey, signal: Signal) {
+        match self.phase(key) {
+            Some(Phase::Setup) => match signal {
+                Signal::Answer { .. } => self.answered(now, key, signal),
+                signal => self.pass(now, key, Side::Far, signal),
+            },
+            Some(Phase::Keeping) => {
+                if let Some(call) = self.calls.get_mut(key) {
+                    call.held.push_back(signal);
+                }
+            }
+            Some(Phase::Up) => match signal {
+                Signal::End { .. } if self.is_claimed(key) => self.vanish(now, key),
+                signal => self.pass(now, key, Side::Far, signal),
+            },
+            Some(Phase::Replacing) => self.takeover_signal(now, key, signal),
+            Some(Phase::Leaving) => self.leaving_signal(now, key, signal),
+            Some(Phase::Claiming) | None => {}
+        }
+    }
+
+    /// The downstream UA answered a new call.
+    fn answered(&mut self, now: Time, key: CallKey, mut signal: Signal) {
+        match self.carry(key, Side::Far, &mut signal) {
+            Ok(()) => self.keep(now, key, signal),
+            Err(error) => self.uncarried(now, key, Side::Far, &signal, &error),
+        }
+    }
+
+    /// Applies a signal of the leg on `from` to the other one.
+    pub(super) fn pass(&mut self, now: Time, key: CallKey, from: Side, mut signal: Signal) {
+        match self.carry(key, from, &mut signal) {
+            Ok(()) => self.apply(now, key, from.other(), signal),
+            Err(error) => self.uncarried(now, key, from, &signal, &error),
+        }
+    }
+
+    pub(super) fn apply(&mut self, now: Time, key: CallKey, side: Side, signal: Signal) {
+        if let Some(leg) = self.calls.get_mut(key).and_then(|call| call.leg(side)) {
+            leg.apply(&mut self.env.ctx(now, side), signal);
+        }
+    }
+
+    /// Answers a request of the leg on `side` by ourselves.
+    pub(super) fn reply(
+        &mut self,
+        now: Time,
+        key: CallKey,
+        side: Side,
+        id: RequestId,
+        status: u16,
+    ) {
+        let passage = Passage::default();
+        let reply = Signal::Reply {
+            id,
+            status,
+            reason: Bytes::new(),
+            passage,
+        };
+        self.apply(now, key, side, reply);
+    }
+
+    /// Puts our own addresses into the session description that `signal` carries, if any.
+    pub(super) fn carry(
+        &mut self,
+        key: CallKey,
+        from: Side,
+        signal: &mut Signal,
+    ) -> Result<(), MediaError> {
+        let Some(call) = self.calls.get_mut(key) else {
+            return Ok(());
+        };
+        if is_refusal_of(call, signal) {
+            call.offer = None;
+            call.session
+                .refused(&mut self.env.ports, &mut self.env.relay);
+        }
+        if let Some(carrier) = carrier_of(signal)
+            && let Some(sdp) = signal.passage_mut().and_then(|passage| passage.sdp())
+        {
+            let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
+            let carried = call.session.carry(ports, out, from, carrier, sdp);
+            self.env.flush_relay(key);
+            let carried = carried?;
+            if let Some(passage) = signal.passage_mut() {
+                passage.set_sdp(carried);
+            }
+            match signal {
+                Signal::Request { id, .. } => call.offer = Some(*id),
+                Signal::Reply { id, .. } if call.offer == Some(*id) => call.offer = None,
+                _ => {}
+            }
+        }
+        self.env.flush_relay(key);
+        Ok(())
+    }
+
+    /// A description could not be carried: an offer is refused, a bad answer ends the call.
+    fn uncarried(
+        &mut self,
+        now: Time,
+        key: CallKey,
+        from: Side,
+        signal: &Signal,
+        error: &MediaError,
+    ) {
+        let number = self.calls[key].number;
+        self.env.event(Event::Uncarried {
+            call: number,
+            why: error.to_string(),
+        });
+        match signal {
+            Signal::Request { id, .. } => {
+                self.reply(now, key, from, *id, super::placing::status_of(error));
+            }
+            _ => self.fail(now, key, 502, "the session description cannot be relayed"),
+        }
+    }
+
+    /// Whether a failover call in this very node is about to take this call over.
+    fn is_claimed(&self, key: CallKey) -> bool {
+        let claimant = self.calls.get(key).and_then(|call| call.claimant);
+        claimant.is_some_and(|claimant| self.calls.contains_key(claimant))
+    }
+}
+
+/// What a signal's description is, offer or answer; `None` where there can be none to relay.
+fn carrier_of(signal: &Signal) -> Option<Carrier> {
+    match signal {
+        Signal::Progress { .. } => Some(Carrier::Provisional),
+        Signal::Answer { .. } => Some(Carrier::Final),
+        Signal::Reply {
+            status: 200..=299, ..
+        } => Some(Carrier::Final),
+        Signal::Ack { .. } => Some(Carrier::Ack),
+        Signal::Request {
+            method: Method::Invite | Method::Update,
+            ..
+        } => Some(Carrier::Request),
+        _ => None,
+    }
+}
+
+fn is_refusal_of(call: &Call, signal: &Signal) -> bool {
+    matches!(signal, Signal::Reply { id, status: 300.., .. } if call.offer == Some(*id))
+}
+
+/// Whether a BYE's Reason says that the call has moved to another node (spec: X28).
+fn says_moved(passage: &Passage) -> bool {
+    passage.headers.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case(b"Reason")
+            && value
+                .to_ascii_lowercase()
+                .windows(5)
+                .any(|word| word == b"moved")
+    })
+}

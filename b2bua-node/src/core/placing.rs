@@ -1,0 +1,153 @@
+//! A new call: from the upstream INVITE to the downstream one.
+
+use crate::core::call::{Call, CallKey, Owner, Phase};
+use crate::core::env::Timer;
+use crate::core::{Event, NodeCore};
+use holdline_leg::{Leg, Passage, Setup};
+use holdline_relay::{Carrier, GroupId, MediaError, Place, Session, Side};
+use holdline_wire::transaction::ServerId;
+use holdline_wire::uri::SipUri;
+use holdline_wire::{Message, Time, TransportKey};
+
+impl NodeCore {
+    /// Makes a call of an admitted INVITE and calls downstream. An error is the status to refuse
+    /// with; later ones are told by the call's own leg.
+    pub(super) fn place(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        invite: &Message,
+        from: TransportKey,
+        max_forwards: u32,
+    ) -> Result<(), u16> {
+        let key = self.take_in(now, server, invite, from)?;
+        let mut passage = Passage::of(invite);
+        if let Err(error) = self.anchor_offer(key, &mut passage) {
+            self.fail(now, key, error, "the offer cannot be relayed");
+            return Ok(());
+        }
+        let setup = Setup {
+            request_uri: self.downstream_uri(invite.request_uri()).into(),
+            from: invite.from().without_params().into(),
+            to: invite.to().without_params().into(),
+            routes: Vec::new(),
+            flow: TransportKey::udp(self.env.config.sip, self.env.config.downstream),
+            max_forwards,
+            cseq: 1,
+            headers: Vec::new(),
+            passage,
+            timers: None,
+        };
+        if self.call_downstream(now, key, &setup) {
+            let number = self.calls[key].number;
+            self.env.event(Event::Placed(number));
+        }
+        Ok(())
+    }
+
+    /// Makes the call and its upstream leg.
+    pub(super) fn take_in(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        invite: &Message,
+        from: TransportKey,
+    ) -> Result<CallKey, u16> {
+        let media = self.env.config.media;
+        let session = u64::from(self.env.tokens.number());
+        let place = Place {
+            near: media,
+            far: media,
+            steady: false,
+            session,
+        };
+        let number = self.next_call + 1;
+        let trunk: Box<str> = from.remote.ip().to_string().into();
+        // The leg needs the key and the call needs the leg.
+        let mut refused = 0;
+        let env = &mut self.env;
+        let made = self.calls.try_insert_with_key(|key| {
+            let owner = Owner::Leg(key, Side::Near);
+            let mut ctx = env.ctx(now, Side::Near);
+            let near = Leg::incoming(&mut ctx, owner, server, invite, from)
+                .map_err(|reject| refused = reject.status)?;
+            env.enter(&near, key, Side::Near);
+            Ok::<Call, ()>(Call::new(
+                number,
+                near,
+                Session::new(place, GroupId(0)),
+                trunk,
+                now,
+            ))
+        });
+        let Ok(key) = made else { return Err(refused) };
+        self.next_call = number;
+        self.remember_invite(key, Side::Near, server);
+        self.env
+            .timers
+            .set(Timer::Ring(key), now + self.env.config.waits.ring);
+        self.start_beating(now);
+        Ok(key)
+    }
+
+    /// Puts our own address into the INVITE's offer. An error is the status to refuse with.
+    fn anchor_offer(&mut self, key: CallKey, passage: &mut Passage) -> Result<(), u16> {
+        let (Some(offer), Some(call)) = (passage.sdp(), self.calls.get_mut(key)) else {
+            return Ok(());
+        };
+        let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
+        let carried = call
+            .session
+            .carry(ports, out, Side::Near, Carrier::Request, offer);
+        self.env.flush_relay(key);
+        passage.set_sdp(carried.map_err(|error| status_of(&error))?);
+        Ok(())
+    }
+
+    /// Sends the downstream INVITE; false where it could not be written (then the call ends).
+    pub(super) fn call_downstream(&mut self, now: Time, key: CallKey, setup: &Setup) -> bool {
+        let owner = Owner::Leg(key, Side::Far);
+        match Leg::call(&mut self.env.ctx(now, Side::Far), owner, setup) {
+            Ok(far) => {
+                self.env.enter(&far, key, Side::Far);
+                if let Some(call) = self.calls.get_mut(key) {
+                    call.far = Some(far);
+                }
+                true
+            }
+            Err(_) => {
+                self.fail(now, key, 513, "the downstream INVITE is too long");
+                false
+            }
+        }
+    }
+
+    /// The Request-URI downstream: the user is kept, the host is the target's.
+    fn downstream_uri(&self, uri: &str) -> String {
+        let target = &self.env.config.target;
+        let user = match SipUri::parse(uri) {
+            Some(sip) => sip.user,
+            // RFC 3261 19.1.6: the whole subscriber part of a tel URI becomes the user.
+            None => uri
+                .strip_prefix("tel:")
+                .filter(|number| !number.contains('@')),
+        };
+        match user {
+            Some(user) => format!("sip:{user}@{target}"),
+            None => format!("sip:{target}"),
+        }
+    }
+
+    /// Whether a call that is not up yet may still be refused by its caller's own means.
+    pub(super) fn phase(&self, key: CallKey) -> Option<Phase> {
+        self.calls.get(key).map(|call| call.phase)
+    }
+}
+
+/// The status for an offer that cannot be carried.
+pub(super) fn status_of(error: &MediaError) -> u16 {
+    match error {
+        MediaError::Sdp(_) => 488,
+        MediaError::NoPort => 503,
+    }
+}

@@ -1,0 +1,97 @@
+//! What the core needs of the configuration.
+
+use holdline_wire::transaction::Timers;
+use ipnet::{IpNet, Ipv4Net};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// 127.0.0.0/8.
+const LOOPBACK: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8));
+
+/// The core's settings, already validated.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Our listening SIP address.
+    pub sip: SocketAddr,
+    /// Our media address.
+    pub media: IpAddr,
+    /// First and last media port.
+    pub ports: (u16, u16),
+    /// Live calls at most; more are answered with 503.
+    pub capacity: usize,
+    /// Who may call: the agents.
+    pub upstream: Vec<IpNet>,
+    /// Host, port and parameters of the downstream URI: `127.0.0.1:5091`. New calls keep the
+    /// user of their Request-URI in front of it.
+    pub target: Box<str>,
+    /// The resolved address of the downstream UA.
+    pub downstream: SocketAddr,
+    /// What tells this run of the node from all others (spec: X39): 64 random bits or more, as
+    /// a token.
+    pub incarnation: Box<str>,
+    /// The seed of all tags, Call-IDs and branches.
+    pub seed: [u8; 32],
+    /// SIP transaction timers.
+    pub timers: Timers,
+    /// The node's own waits.
+    pub waits: Waits,
+}
+
+impl NodeConfig {
+    /// A node at `sip` whose calls go to `downstream`, for upstream peers on loopback: 1000
+    /// calls, media ports 30000 to 39999 of the same address.
+    pub fn new(sip: SocketAddr, downstream: SocketAddr, incarnation: &str, seed: [u8; 32]) -> Self {
+        NodeConfig {
+            sip,
+            media: sip.ip(),
+            ports: (30_000, 39_999),
+            capacity: 1000,
+            upstream: vec![LOOPBACK],
+            target: downstream.to_string().into(),
+            downstream,
+            incarnation: incarnation.into(),
+            seed,
+            timers: Timers::default(),
+            waits: Waits::default(),
+        }
+    }
+}
+
+/// How long the node waits for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// For the store's commit before the upstream 2xx goes anyway (spec: X30); 20 ms.
+    pub commit: Duration,
+    /// For the store's word about a replaced dialog, then 503; 500 ms.
+    pub claim: Duration,
+    /// For any other reply of the store, after which it counts as down; 5 s.
+    pub store: Duration,
+    /// Between two attempts to write a call that the store did not take; 1 s.
+    pub retry: Duration,
+    /// Until a call that nobody answers is given up (RFC 3261 16.6, timer C); 185 s.
+    pub ring: Duration,
+    /// For the final response to an INVITE whose caller has left, before it is cancelled; 32 s.
+    pub leaving: Duration,
+    /// A loop that was late by this much may have lost its calls (spec: X28); 1 s.
+    pub pause: Duration,
+    /// For the store's word about who owns the calls after such a pause; 300 ms.
+    pub check: Duration,
+    /// How long a dialog that moved away is still answered; 64 s.
+    pub tomb: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Waits {
+        Waits {
+            commit: Duration::from_millis(20),
+            claim: Duration::from_millis(500),
+            store: Duration::from_secs(5),
+            retry: Duration::from_secs(1),
+            ring: Duration::from_secs(185),
+            leaving: Duration::from_secs(32),
+            pause: Duration::from_secs(1),
+            check: Duration::from_millis(300),
+            tomb: Duration::from_secs(64),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What is left at the node that a call has moved away from (spec: X28, X39).
+
+use super::failover::take_over;
+use super::*;
+use crate::store::rules::Fate;
+use holdline_wire::Method;
+
+fn moved() -> (Bench, Bench, Up) {
+    let mut a = Bench::new();
+    let mut b = Bench::at("127.0.0.12:5060", "bbbbbbbbbbbbbbbb", a.store.clone());
+    let up = a.establish("c1");
+    take_over(&mut b, &up, "f1");
+    (a, b, up)
+}
+
+// spec: X28
+#[test]
+fn a_bye_that_says_moved_is_never_relayed() {
+    let (mut a, b, mut up) = moved();
+    let reason = [(Name::Reason, "SIP;cause=200;text=\"Moved\"")];
+    a.agent_requests(&mut up.agent, Method::Bye, &reason);
+    a.agent_gets("200");
+    a.quiet();
+    assert_eq!((a.core.live_calls(), a.core.ports_in_use()), (0, 0));
+    // The downstream UA's BYE for the replaced dialog.
+    a.ua_requests(&mut up.ua, Method::Bye);
+    a.ua_gets("200");
+    a.quiet();
+    assert_eq!(b.store.borrow().live(), 1, "the moved call's row stays");
+}
+
+// spec: X28
+#[test]
+fn the_row_of_a_moved_call_survives_the_old_nodes_hang_up() {
+    let (mut a, b, mut up) = moved();
+    a.ua_requests(&mut up.ua, Method::Bye);
+    a.ua_gets("200");
+    a.agent_gets("BYE");
+    assert_eq!(b.store.borrow().live(), 1);
+    assert_eq!(b.store.borrow().fate(&up.key()), Some(&Fate::Moved(1)));
+}
+
+// spec: X28
+#[test]
+fn a_node_that_was_paused_asks_before_it_sends() {
+    let (mut a, _b, mut up) = moved();
+    let other = a.establish("c2");
+    a.now = a.now + ms(1500);
+    a.mode = StoreMode::Slow;
+    // What was queued while it stood still.
+    a.ua_requests(&mut up.ua, Method::Bye);
+    a.quiet();
+    assert_eq!(a.core.live_calls(), 2);
+    a.mode = StoreMode::Prompt;
+    a.serve_store();
+    assert_eq!(
+        a.core.live_calls(),
+        1,
+        "the moved call is gone without a word"
+    );
+    a.ua_gets("200");
+    a.quiet();
+    assert!(matches!(
+        a.store.borrow().fate(&other.key()),
+        Some(Fate::Live(_))
+    ));
+    assert!(
+        a.events
+            .iter()
+            .any(|event| matches!(event, Event::Paused { calls: 2, .. }))
+    );
+}
+
+// spec: X28
+#[test]
+fn the_drivers_word_about_a_pause_counts_too() {
+    let (mut a, _b, _up) = moved();
+    a.input(Input::Other(In::LoopLate(ms(999))));
+    assert_eq!(a.core.live_calls(), 1);
+    a.input(Input::Other(In::LoopLate(ms(1000))));
+    assert_eq!((a.core.live_calls(), a.core.ports_in_use()), (0, 0));
+    a.quiet();
+}
+
+// spec: X28
+// spec: X30
+#[test]
+fn a_paused_node_goes_on_where_the_store_is_down() {
+    let mut a = Bench::new();
+    let mut up = a.establish("c1");
+    a.now = a.now + ms(1500);
+    a.mode = StoreMode::Slow;
+    a.ua_requests(&mut up.ua, Method::Bye);
+    a.quiet();
+    a.pass(ms(299));
+    a.quiet();
+    a.pass(ms(1));
+    a.ua_gets("200");
+    a.agent_gets("BYE");
+    a.quiet();
+}
+
+/// An idle node is not a paused one.
+#[test]
+fn long_silence_is_no_pause() {
+    let mut a = Bench::new();
+    let mut up = a.establish("c1");
+    a.pass(Duration::from_secs(600));
+    a.agent_requests(&mut up.agent, Method::Bye, &[]);
+    a.agent_gets("200");
+    a.ua_gets("BYE");
+    a.now = a.now + Duration::from_secs(3600);
+    a.input(Input::Deadline);
+    assert!(
+        !a.events
+            .iter()
+            .any(|event| matches!(event, Event::Paused { .. }))
+    );
+}
+
+// spec: X39
+#[test]
+fn a_restarted_node_takes_its_calls_back() {
+    let mut old = Bench::new();
+    let mut up = old.establish("c1");
+    let mut new = Bench::at("127.0.0.11:5060", "dddddddddddddddd", old.store.clone());
+    // In-dialog requests find nothing.
+    new.agent_requests(&mut up.agent, Method::Info, &[]);
+    let gone = new.agent_gets("481");
+    assert_eq!(
+        gone.text(Name::InstanceIncarnation).unwrap(),
+        "dddddddddddddddd"
+    );
+    let again = take_over(&mut new, &up, "f1");
+    // The downstream UA's BYE for a dialog that this run never had.
+    new.ua_requests(&mut up.ua, Method::Bye);
+    new.ua_gets("481");
+    new.quiet();
+    assert!(matches!(
+        new.store.borrow().fate(&again.key()),
+        Some(Fate::Live(_))
+    ));
+}

@@ -1,0 +1,70 @@
+//! Who may speak to the node (spec: X40).
+
+use super::*;
+
+// spec: X40
+#[test]
+fn strangers_get_no_answer_and_are_counted() {
+    let mut bench = Bench::new();
+    let up = bench.establish("c1");
+    bench.receive("192.0.2.66:5060", invite("x1", "", OFFER));
+    bench.receive("192.0.2.66:5060", invite("x2", &up.replaces(), OFFER));
+    bench.receive(
+        "192.0.2.66:5060",
+        Bytes::from_static(b"OPTIONS sip:a SIP/2.0\r\n\r\n"),
+    );
+    bench.quiet();
+    assert_eq!(bench.core.live_calls(), 1);
+    let stranger = Event::UnknownSource(addr("192.0.2.66:5060"));
+    let garbage = Event::Garbage(addr("192.0.2.66:5060"));
+    let counted = bench
+        .events
+        .iter()
+        .filter(|e| **e == stranger || **e == garbage);
+    assert_eq!(counted.count(), 3);
+}
+
+/// Whoever names a tag of 96 random bits is part of the call, whatever his address.
+#[test]
+fn a_peer_inside_a_dialog_may_move() {
+    let mut bench = Bench::new();
+    let mut up = bench.establish("c1");
+    let branch = bench.branch();
+    let bye = in_dialog(&mut up.ua, &Method::Bye, &branch, &[], None);
+    bench.receive("192.0.2.66:5060", bye);
+    bench.agent_gets("200");
+    bench.agent_gets("BYE");
+}
+
+#[test]
+fn unknown_dialogs_get_481_and_other_methods_405() {
+    let mut bench = Bench::new();
+    let mut up = bench.establish("c1");
+    up.agent.id.remote_tag = "0000".into();
+    bench.agent_requests(&mut up.agent, Method::Bye, &[]);
+    bench.agent_gets("481");
+    let register = format!(
+        "REGISTER sip:demo.example SIP/2.0\r\nVia: SIP/2.0/UDP {AGENT};branch=z9hG4bKreg\r\n\
+         From: <sip:1@pbx.example>;tag=r\r\nTo: <sip:1@pbx.example>\r\nCall-ID: reg\r\n\
+         CSeq: 1 REGISTER\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    bench.agent_sends(register.into());
+    assert!(bench.agent_gets("405").has_token(Name::Allow, "BYE"));
+    bench.ua_sends(invite("back", "", OFFER));
+    bench.ua_gets("403");
+    bench.quiet();
+}
+
+#[test]
+fn a_broken_request_is_told_so() {
+    let mut bench = Bench::new();
+    let text = String::from_utf8(invite("c1", "", OFFER).to_vec()).unwrap();
+    bench.agent_sends(text.replace("CSeq: 1 INVITE", "CSeq: 1 BYE").into());
+    bench.agent_gets("400");
+    bench.receive(
+        "192.0.2.66:5060",
+        text.replace("CSeq: 1 INVITE", "CSeq: 1 BYE").into(),
+    );
+    bench.quiet();
+    assert_eq!(bench.core.live_calls(), 0);
+}

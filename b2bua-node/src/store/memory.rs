@@ -1,0 +1,68 @@
+//! A store in memory, for simulated worlds and tests: the same rules, no disk, no thread.
+
+use super::rules::{self, Fate, Row, Table};
+use super::{Answer, Store, StoreReply, StoreRequest};
+use holdline_wire::dialog::DialogId;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// The rows of one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    rows: BTreeMap<DialogId, Row>,
+    /// When rows were last looked through for those whose time is over.
+    swept: Duration,
+}
+
+impl MemoryStore {
+    /// How many calls it holds: rows that are neither over nor moved.
+    pub fn live(&self) -> usize {
+        self.rows
+            .values()
+            .filter(|row| matches!(row.fate, Fate::Live(_)))
+            .count()
+    }
+
+    /// What it knows of a dialog.
+    pub fn fate(&self, key: &DialogId) -> Option<&Fate> {
+        self.rows.get(key).map(|row| &row.fate)
+    }
+
+    /// Forgets everything, as after a crash before anything was synced.
+    pub fn lose_all(&mut self) {
+        self.rows.clear();
+    }
+}
+
+impl Table for MemoryStore {
+    type Error = Infallible;
+
+    fn get(&mut self, key: &DialogId) -> Result<Option<Row>, Infallible> {
+        Ok(self.rows.get(key).cloned())
+    }
+
+    fn set(&mut self, key: &DialogId, row: Row) -> Result<(), Infallible> {
+        self.rows.insert(key.clone(), row);
+        Ok(())
+    }
+}
+
+impl Store for MemoryStore {
+    fn perform(&mut self, now: Duration, batch: &[StoreRequest]) -> Vec<StoreReply> {
+        if now.saturating_sub(self.swept) >= super::REMEMBERED {
+            self.swept = now;
+            self.rows.retain(|_, row| row.until > now);
+        }
+        let mut replies = Vec::with_capacity(batch.len());
+        for request in batch {
+            let answer: Result<Answer, Infallible> = rules::perform(self, now, &request.op);
+            let Ok(answer) = answer;
+            replies.push(StoreReply {
+                id: request.id,
+                answer,
+            });
+        }
+        replies
+    }
+}

@@ -1,0 +1,224 @@
+//! The store in a SQLite file, shared by the nodes of one machine (spec: X30). Write-ahead
+//! logging and one transaction a batch: what was answered survives the death of any process.
+
+use super::rules::{self, Fate, Row, Table};
+use super::{Answer, Store, StoreReply, StoreRequest};
+use holdline_wire::dialog::DialogId;
+use holdline_wire::record::DialogRecord;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The version of the table below, in the file's `user_version`.
+const SCHEMA_VERSION: i32 = 1;
+const SCHEMA: &str = "
+CREATE TABLE dialogs (
+  call_id TEXT NOT NULL,
+  node_tag TEXT NOT NULL,
+  agent_tag TEXT NOT NULL,
+  fate INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
+  claimed_by TEXT,
+  record BLOB,
+  until_ms INTEGER NOT NULL,
+  PRIMARY KEY (call_id, node_tag, agent_tag)
+) WITHOUT ROWID;
+CREATE INDEX dialogs_until ON dialogs (until_ms);";
+/// How long another process may hold the file before an operation fails.
+const BUSY: Duration = Duration::from_millis(250);
+/// Rows removed by one sweep: it must not hold up a claim.
+const SWEEP: usize = 500;
+
+const LIVE: i64 = 0;
+const OVER: i64 = 1;
+const MOVED: i64 = 2;
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SqliteError {
+    /// The folder cannot be made.
+    #[error("store folder: {0}")]
+    Folder(#[from] std::io::Error),
+    /// SQLite's own words.
+    #[error("store: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A newer program wrote the file.
+    #[error("store: schema version {0} is newer than this program's")]
+    Newer(i32),
+}
+
+/// An open file; opened again after an error.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    connection: Option<Connection>,
+    swept: Duration,
+}
+
+impl SqliteStore {
+    /// Opens the file at `path`; makes it, and its folder, where it is missing.
+    pub fn open(path: &Path) -> Result<SqliteStore, SqliteError> {
+        let connection = Some(connect(path)?);
+        Ok(SqliteStore {
+            path: path.into(),
+            connection,
+            swept: Duration::ZERO,
+        })
+    }
+
+    /// A store whose file is opened with the first operation, and again until it works.
+    pub fn lazy(path: &Path) -> SqliteStore {
+        SqliteStore {
+            path: path.into(),
+            connection: None,
+            swept: Duration::ZERO,
+        }
+    }
+
+    fn try_perform(
+        &mut self,
+        now: Duration,
+        batch: &[StoreRequest],
+    ) -> Result<Vec<StoreReply>, SqliteError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.path)?,
+        };
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut table = Rows(&transaction);
+        let mut replies = Vec::with_capacity(batch.len());
+        for request in batch {
+            let answer = rules::perform(&mut table, now, &request.op)?;
+            replies.push(StoreReply {
+                id: request.id,
+                answer,
+            });
+        }
+        if now.saturating_sub(self.swept) >= Duration::from_secs(1) {
+            self.swept = now;
+            sweep(&transaction, now)?;
+        }
+        transaction.commit()?;
+        self.connection = Some(connection);
+        Ok(replies)
+    }
+}
+
+impl Store for SqliteStore {
+    fn perform(&mut self, now: Duration, batch: &[StoreRequest]) -> Vec<StoreReply> {
+        self.try_perform(now, batch).unwrap_or_else(|error| {
+            tracing::warn!(%error, operations = batch.len(), "the store failed");
+            self.connection = None;
+            let down = |request: &StoreRequest| StoreReply {
+                id: request.id,
+                answer: Answer::Down,
+            };
+            batch.iter().map(down).collect()
+        })
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, SqliteError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        0 => {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
+        SCHEMA_VERSION => {}
+        newer => return Err(SqliteError::Newer(newer)),
+    }
+    transaction.commit()?;
+    Ok(connection)
+}
+
+fn sweep(connection: &Connection, now: Duration) -> Result<(), SqliteError> {
+    let mut old = connection.prepare_cached(
+        "DELETE FROM dialogs WHERE (call_id, node_tag, agent_tag) IN
+         (SELECT call_id, node_tag, agent_tag FROM dialogs WHERE until_ms <= ?1 LIMIT ?2)",
+    )?;
+    old.execute(params![millis(now), SWEEP as i64])?;
+    Ok(())
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The table within a transaction.
+struct Rows<'a>(&'a Connection);
+
+impl Table for Rows<'_> {
+    type Error = SqliteError;
+
+    fn get(&mut self, key: &DialogId) -> Result<Option<Row>, SqliteError> {
+        let mut select = self.0.prepare_cached(
+            "SELECT fate, generation, claimed_by, record, until_ms FROM dialogs
+             WHERE call_id = ?1 AND node_tag = ?2 AND agent_tag = ?3",
+        )?;
+        let key = params![&*key.call_id, &*key.local_tag, &*key.remote_tag];
+        let found = select
+            .query_row(key, |row| {
+                let fate: (i64, u32, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?, row.get(3)?);
+                Ok((
+                    fate,
+                    row.get::<_, Option<String>>(2)?,
+                    row.get::<_, i64>(4)?,
+                ))
+            })
+            .optional()?;
+        let Some(((fate, generation, record), claimed_by, until)) = found else {
+            return Ok(None);
+        };
+        let fate = match fate {
+            LIVE => match DialogRecord::decode(&record.unwrap_or_default()) {
+                Ok(record) => Fate::Live(Box::new(record)),
+                Err(error) => {
+                    // One damaged row must not take the whole store away.
+                    tracing::error!(%error, "a row of the store cannot be read");
+                    return Ok(None);
+                }
+            },
+            MOVED => Fate::Moved(generation),
+            _ => Fate::Over,
+        };
+        let until = Duration::from_millis(u64::try_from(until).unwrap_or(0));
+        Ok(Some(Row {
+            fate,
+            claimed_by: claimed_by.map(Into::into),
+            until,
+        }))
+    }
+
+    fn set(&mut self, key: &DialogId, row: Row) -> Result<(), SqliteError> {
+        let mut write = self.0.prepare_cached(
+            "INSERT OR REPLACE INTO dialogs
+             (call_id, node_tag, agent_tag, fate, generation, claimed_by, record, until_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        let (fate, generation, record) = match &row.fate {
+            Fate::Live(record) => (LIVE, record.generation, Some(record.encode())),
+            Fate::Over => (OVER, 0, None),
+            Fate::Moved(generation) => (MOVED, *generation, None),
+        };
+        write.execute(params![
+            &*key.call_id,
+            &*key.local_tag,
+            &*key.remote_tag,
+            fate,
+            generation,
+            row.claimed_by.as_deref(),
+            record,
+            millis(row.until),
+        ])?;
+        Ok(())
+    }
+}
