@@ -16,6 +16,8 @@ mod media;
 mod options;
 mod report;
 mod story;
+#[cfg(test)]
+mod tests;
 
 pub use driver::Fault;
 pub use hearing::{Hearing, Window};
@@ -23,5 +25,5 @@ pub use ledger::{Ending, Entry, Move, MoveKind};
 pub use mark::Side;
 pub use media::Lateness;
 pub use options::{Options, Step};
-pub use report::{Breaks, Call, Percentiles, Report};
+pub use report::{AfterFault, Breaks, Call, Percentiles, Report};
 pub use story::run;

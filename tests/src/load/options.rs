@@ -54,6 +54,9 @@ pub struct Options {
     /// What to exercise on every call at the end: hold, unhold, bye.
     #[arg(long, default_value = "hold,unhold,bye", value_delimiter = ',')]
     pub then: Vec<Step>,
+    /// How long a step may take after its last command.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub step_timeout: Duration,
     /// The largest gap with which a call counts as kept.
     #[arg(long, default_value = "2s", value_parser = duration)]
     pub max_gap: Duration,

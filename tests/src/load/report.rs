@@ -138,6 +138,8 @@ pub struct Report {
     pub all_up_ns: u64,
     /// The faults.
     pub faults: Vec<Fault>,
+    /// What each of them did.
+    pub by_fault: Vec<AfterFault>,
     /// The tool's lateness: before the first fault, after it ...
     pub lateness: Vec<Lateness>,
     /// Whether the tool was so late that gaps may be its own.
@@ -161,6 +163,42 @@ impl Report {
     pub fn passed(&self) -> bool {
         self.lost == 0 && !self.gap_exceeded
     }
+}
+
+/// The moves after one fault and before the next.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct AfterFault {
+    /// Gaps of the calls that moved, the worse direction of each.
+    pub gap: Percentiles,
+    /// From the start of the fault command until an end saw the move.
+    pub seen_after: Percentiles,
+}
+
+fn after_fault(calls: &[Call], faults: &[Fault], n: usize) -> AfterFault {
+    let start = faults[n].started_ns;
+    let end = faults.get(n + 1).map_or(u64::MAX, |next| next.started_ns);
+    let moved = |call: &&Call| first_move(call, start, end).is_some();
+    let moved: Vec<&Call> = calls.iter().filter(moved).collect();
+    let window = |hearing: &Option<Hearing>| {
+        let window = hearing
+            .as_ref()
+            .and_then(|hearing| hearing.windows.get(n + 1));
+        Duration::from_nanos(window.map_or(u64::MAX, |window| window.largest_gap_ns))
+    };
+    let worse = |call: &&Call| window(&call.caller_heard).max(window(&call.callee_heard));
+    let seen =
+        |call: &&Call| Duration::from_nanos(first_move(call, start, end).unwrap_or(start) - start);
+    AfterFault {
+        gap: Percentiles::of(moved.iter().map(worse)),
+        seen_after: Percentiles::of(moved.iter().map(seen)),
+    }
+}
+
+fn first_move(call: &Call, start: u64, end: u64) -> Option<u64> {
+    call.moves
+        .iter()
+        .map(|seen| seen.at_ns)
+        .find(|at| (start..end).contains(at))
 }
 
 /// Judges a run.
@@ -213,6 +251,9 @@ pub(super) fn judge(driver: &Driver, options: &Options, findings: &Findings) -> 
         duplicates: heard().map(|h| h.duplicates).sum(),
         caller_noticed: caller_noticed(&calls),
         all_up_ns: findings.all_up_ns,
+        by_fault: (0..driver.faults.len())
+            .map(|n| after_fault(&calls, &driver.faults, n))
+            .collect(),
         faults: driver.faults.clone(),
         tool_was_late: lateness.iter().any(|late| late.worst() > LATE),
         lateness,
@@ -279,6 +320,10 @@ fn judge_call(driver: &Driver, findings: &Findings, call: CallNumber, entry: &En
             left_dialogs[0], left_dialogs[1]
         ));
     }
+    let callee_counts = driver.end(Side::Callee).ua.counts(call);
+    if callee_counts.duplicate_calls > 0 {
+        faults.push("the callee got a second call for it".to_owned());
+    }
     let worse = [&caller_heard, &callee_heard]
         .into_iter()
         .flatten()
@@ -299,7 +344,7 @@ fn judge_call(driver: &Driver, findings: &Findings, call: CallNumber, entry: &En
             .get(&call)
             .copied()
             .unwrap_or_default(),
-        callee_counts: driver.end(Side::Callee).ua.counts(call),
+        callee_counts,
         story: entry.clone(),
     }
 }
@@ -354,6 +399,10 @@ impl fmt::Display for Report {
                 .finished_realtime_ns
                 .map(|at| format!(", finished {at} ns"));
             writeln!(f, "{} (CLOCK_REALTIME)", finished.unwrap_or_default())?;
+            if let Some(after) = self.by_fault.get(n).filter(|after| after.gap.count > 0) {
+                writeln!(f, "  moves seen after {}", after.seen_after)?;
+                writeln!(f, "  largest gap      {}", after.gap)?;
+            }
         }
         if self.moved > 0 {
             writeln!(f, "largest gap of moved calls, the worse direction:")?;

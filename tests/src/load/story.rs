@@ -14,8 +14,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-/// How long a step may take after its last command.
-const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a step: media that is still on its way.
 const SETTLE: Duration = Duration::from_millis(250);
 /// Then: how long media is watched.
@@ -147,7 +145,7 @@ fn exercise(
         };
         driver.command(actor(*call), command);
     }
-    let until = driver.clock.now() + STEP_TIMEOUT;
+    let until = driver.clock.now() + options.step_timeout;
     driver.run(until, |driver| {
         driver
             .ledger
