@@ -12,6 +12,9 @@ const fn ms(n: u64) -> Duration {
 pub struct HealthConfig {
     /// Between two regular probes of a node (spec: D20): 250 ms.
     pub probe_interval: Duration,
+    /// Between the first probes of nodes that join together, so that a few are usable at once
+    /// and many are no burst (spec: D4, D20): 1 ms.
+    pub first_probes: Duration,
     /// With nothing from the node for its RTT and this long it is dead (spec: D21): 1.5 s.
     pub silence: Duration,
     /// Regular probes unanswered in a row that make a node suspect (spec: X20): 2.
@@ -70,6 +73,11 @@ pub struct HealthConfig {
     pub media_backoff_max: Duration,
     /// After a suspicion was cleared, refusals of media raise none for this long: 200 ms.
     pub refusal_pause: Duration,
+    /// How many refused streams or unknown dialogs (fewer where it carries fewer calls, but two)
+    /// show that a node without incarnations was restarted (spec: X39): 3.
+    pub lost_traces: usize,
+    /// Within what time they count together (spec: X39): 2 s.
+    pub lost_window: Duration,
     /// Answered probes in a row before a dead node is used again (spec: X22): 3.
     pub return_run: u32,
     /// The most that flapping doubles it to (spec: X22): 48.
@@ -88,6 +96,7 @@ impl Default for HealthConfig {
     fn default() -> HealthConfig {
         HealthConfig {
             probe_interval: ms(250),
+            first_probes: ms(1),
             silence: ms(1500),
             unanswered_suspect: 2,
             silence_suspect: ms(750),
@@ -114,6 +123,8 @@ impl Default for HealthConfig {
             media_backoff: ms(500),
             media_backoff_max: ms(30_000),
             refusal_pause: ms(200),
+            lost_traces: 3,
+            lost_window: ms(2000),
             return_run: 3,
             return_run_max: 48,
             flap_memory: ms(300_000),

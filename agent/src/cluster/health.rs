@@ -1,7 +1,7 @@
 //! What the agent hears, does not hear, and is refused: the inputs of health.
 
 use super::evidence::{EvidenceKind, Refusal};
-use super::node::{Incarnation, State};
+use super::node::{Incarnation, Lost, State};
 use super::{Cluster, ClusterEvent, NodeId, ProbeId};
 use holdline_relay::Tick;
 use holdline_wire::Time;
@@ -68,7 +68,7 @@ impl Cluster {
         }
         let restarted = told == Incarnation::New && node.is_up();
         if told == Incarnation::New {
-            node.forget_process();
+            node.forget_process(now, &self.config);
         }
         if let Some(percent) = utilization {
             node.utilization = Some((percent.min(100), now));
@@ -84,8 +84,35 @@ impl Cluster {
             }
         }
         self.sign_of_life(now, id, sign);
+        if matches!(sign, Sign::Probe(_)) {
+            self.notice_lost_memory(now, id);
+        }
         self.witness(now, now, |suspect| suspect != id);
         self.reschedule(now, id);
+    }
+
+    /// The node answered 481 in a dialog it should know; `dialog` is the caller's number for it.
+    /// Several such, and nothing heard of its media, are a restart where the node tells no
+    /// incarnation (spec: X39). The call itself is the caller's to move.
+    pub fn dialog_unknown(&mut self, now: Time, id: NodeId, dialog: u64) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.note_lost(now, Lost::Dialog(dialog), &self.config);
+        }
+    }
+
+    /// It answers, but does not know what it was doing: a new process (spec: X39).
+    fn notice_lost_memory(&mut self, now: Time, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if matches!(node.state, State::Alive) && node.lost_its_memory(now, &self.config) {
+            node.forget_process(now, &self.config);
+            let incarnation = String::new();
+            self.events.push_back(ClusterEvent::Restarted {
+                node: id,
+                incarnation,
+            });
+        }
     }
 
     /// A packet to the node was refused (spec: X20). The caller has checked that a live flow of
@@ -94,6 +121,9 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };
+        if let Refusal::Media(stream) = refusal {
+            node.note_lost(now, Lost::Stream(stream), &self.config);
+        }
         let kind = match refusal {
             Refusal::Probe => EvidenceKind::ProbeRefused,
             Refusal::Signalling => EvidenceKind::SignallingRefused,

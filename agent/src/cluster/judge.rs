@@ -1,9 +1,9 @@
-//! From evidence to verdict: suspicion, quick probes, clearing, death and return.
+//! From evidence to verdict: suspicion, clearing, death and return.
 
 use super::evidence::{Evidence, EvidenceKind, Suspicion, Verdict};
 use super::health::Sign;
 use super::node::State;
-use super::{Cluster, ClusterEvent, NodeId, ProbeId};
+use super::{Cluster, ClusterEvent, NodeId};
 use holdline_wire::Time;
 use std::time::Duration;
 
@@ -69,20 +69,6 @@ impl Cluster {
         }
     }
 
-    fn send_probe(&mut self, now: Time, id: NodeId) {
-        let Some(node) = self.nodes.get_mut(&id) else {
-            return;
-        };
-        let probe = ProbeId(self.next_probe);
-        self.next_probe += 1;
-        node.probes.sent(now, probe);
-        self.events.push_back(ClusterEvent::Probe {
-            node: id,
-            addr: node.address,
-            id: probe,
-        });
-    }
-
     /// Something speaks against the node.
     pub(super) fn raise(&mut self, now: Time, id: NodeId, kind: EvidenceKind) {
         let patience = self
@@ -124,111 +110,6 @@ impl Cluster {
                 }
             }
             State::Joining | State::Dead | State::Returning(_) => {}
-        }
-    }
-
-    /// Sets the pace of quick probes: as fast as the RTT allows where there is evidence beside
-    /// unanswered probes, else so that enough of them fit into what is left (spec: X21a).
-    fn pace(&mut self, now: Time, id: NodeId) {
-        let deadline = self.silence_deadline(id);
-        let config = &self.config;
-        let Some(node) = self.nodes.get_mut(&id) else {
-            return;
-        };
-        let patience = node.probes.patience(config);
-        let needed = node
-            .probes
-            .needed(config.false_alone, config)
-            .max(config.unanswered_min);
-        let half_rtt = node.probes.rtt_or(config) / 2;
-        let Some(s) = node.suspicion_mut() else {
-            return;
-        };
-        let spacing = if s.is_fast() {
-            s.unwitnessed = true;
-            half_rtt
-        } else {
-            deadline.since(now).saturating_sub(patience) / (needed as u32 + 2)
-        };
-        s.spacing = spacing.clamp(config.quick_min, config.quick_max);
-        s.next_quick = now;
-        s.quick_sent = 0;
-    }
-
-    /// One more quick probe; where nobody else was heard of late, others are asked too, so that
-    /// our own network is not mistaken for the node (spec: X21).
-    fn quick_probe(&mut self, now: Time, id: NodeId) {
-        self.send_probe(now, id);
-        let config = &self.config;
-        let Some(node) = self.nodes.get_mut(&id) else {
-            return;
-        };
-        let enough = node.probes.needed(config.false_corroborated, config) + 2;
-        let Some(s) = node.suspicion_mut() else {
-            return;
-        };
-        s.quick_sent += 1;
-        if s.quick_sent > enough && s.is_fast() {
-            s.spacing = (s.spacing * 2).min(config.quick_max);
-        }
-        s.next_quick = now + s.spacing;
-        if s.quick_sent == 1 || now.since(s.last_witness) >= s.spacing {
-            for (witness, _) in self.nearest(id) {
-                self.send_probe(now, witness);
-            }
-        }
-    }
-
-    /// The living nodes beside this one whose answers come soonest, and how long they may take.
-    fn nearest(&self, id: NodeId) -> Vec<(NodeId, Duration)> {
-        let others = self
-            .nodes
-            .iter()
-            .filter(|(other, n)| **other != id && matches!(n.state, State::Alive));
-        let mut others: Vec<_> = others
-            .map(|(&other, n)| (other, n.probes.patience(&self.config)))
-            .collect();
-        others.sort_by_key(|&(other, patience)| (patience, other));
-        others.truncate(self.config.witnesses);
-        others
-    }
-
-    /// Somebody was heard at `at`: nodes other than the suspects that `beside` admits. Where all
-    /// had been silent, that time proves nothing and the questions are asked anew; a fast burst
-    /// is short enough to fall into an outage whole, so it counts from the first one heard
-    /// (spec: X21).
-    pub(super) fn witness(&mut self, now: Time, at: Time, beside: impl Fn(NodeId) -> bool) {
-        if self.suspects.is_empty() {
-            return;
-        }
-        let suspects: Vec<_> = self
-            .suspects
-            .iter()
-            .copied()
-            .filter(|&id| beside(id))
-            .collect();
-        for id in suspects {
-            let Some(node) = self.nodes.get_mut(&id) else {
-                continue;
-            };
-            let Some(s) = node.suspicion_mut() else {
-                continue;
-            };
-            let pause = at.since(s.last_witness);
-            let all_silent = pause > s.witness_window();
-            s.last_witness = s.last_witness.max(at);
-            if !all_silent && !s.unwitnessed {
-                continue;
-            }
-            s.since = now;
-            if all_silent {
-                node.shift_silence(now, pause);
-            }
-            self.pace(now, id);
-            if let Some(s) = self.nodes.get_mut(&id).and_then(|n| n.suspicion_mut()) {
-                s.unwitnessed = false;
-            }
-            self.reschedule(now, id);
         }
     }
 
@@ -322,7 +203,7 @@ impl Cluster {
     }
 
     /// When silence alone condemns (spec: D21), or would.
-    fn silence_deadline(&self, id: NodeId) -> Time {
+    pub(super) fn silence_deadline(&self, id: NodeId) -> Time {
         let Some(node) = self.nodes.get(&id) else {
             return Time::NEVER;
         };
@@ -384,7 +265,7 @@ impl Cluster {
             node.note_death(now);
         }
         node.state = State::Dead;
-        node.forget_process();
+        node.forget_process(now, &self.config);
         self.suspects.remove(&id);
         let verdict = Verdict {
             evidence,

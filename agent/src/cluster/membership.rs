@@ -35,9 +35,9 @@ impl Cluster {
         let mut changes = Changes::default();
         for instance in &document.instances {
             let Some(&id) = self.by_address.get(&instance.address) else {
-                changes
-                    .joined
-                    .push(self.join(now, instance.address, instance.active));
+                let wait = self.config.first_probes * changes.joined.len() as u32;
+                let id = self.join(now, wait, instance.address, instance.active);
+                changes.joined.push(id);
                 continue;
             };
             let Some(node) = self.nodes.get_mut(&id) else {
@@ -70,7 +70,7 @@ impl Cluster {
         changes
     }
 
-    fn join(&mut self, now: Time, address: SocketAddr, active: bool) -> NodeId {
+    fn join(&mut self, now: Time, wait: Duration, address: SocketAddr, active: bool) -> NodeId {
         let id = NodeId(self.next_node);
         self.next_node += 1;
         // Multiples of the golden ratio: any number of nodes is spread evenly (spec: D20).
@@ -79,6 +79,7 @@ impl Cluster {
         let phase = ((u128::from(interval) * u128::from(share)) >> 32) as u64;
         let mut node = Node::new(now, address, active, Duration::from_nanos(phase));
         node.schedule_probe(now, &self.config);
+        node.next_probe = node.next_probe.min(now + wait);
         self.deadlines.set(id, node.next_probe);
         self.nodes.insert(id, node);
         self.by_address.insert(address, id);

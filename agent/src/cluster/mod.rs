@@ -16,6 +16,7 @@
 //! The last two are silence, which proves something only while somebody else is heard: a probe
 //! counts as unanswered only if another node was heard after it was sent (spec: X21).
 
+mod burst;
 mod config;
 mod evidence;
 mod health;
@@ -81,7 +82,7 @@ pub enum ClusterEvent {
     Restarted {
         /// The node.
         node: NodeId,
-        /// The new incarnation.
+        /// The new incarnation; empty where the node tells none, and what it lost shows it.
         incarnation: String,
     },
     /// It can take calls: for the first time, or again (spec: X22).

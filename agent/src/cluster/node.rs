@@ -7,7 +7,7 @@ use super::probes::Probes;
 use holdline_relay::{GroupId, StreamId};
 use holdline_wire::Time;
 use serde::Serialize;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -73,6 +73,18 @@ const INCARNATION_MAX: usize = 64;
 /// The most refused streams that are excused at a time.
 const EXCUSED_MAX: usize = 64;
 
+/// The most traces of loss that are kept.
+const LOST_MAX: usize = 32;
+
+/// What a node that tells no incarnation has lost although it answers (spec: X39).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lost {
+    /// The far port of a stream is closed.
+    Stream(StreamId),
+    /// A dialog is not known there: 481.
+    Dialog(u64),
+}
+
 /// The most deaths that are remembered as flaps.
 const DEATHS_MAX: usize = 8;
 
@@ -105,6 +117,10 @@ pub(super) struct Node {
     /// Streams whose refusals a probe's answer has explained.
     excused: BTreeSet<StreamId>,
     pub media_refusals_from: Time,
+    /// What it lost of late, and when that showed first.
+    lost: BTreeMap<Lost, Time>,
+    /// Before this nothing is noted as lost: the calls are still on their way elsewhere.
+    lost_from: Time,
     pub deaths: VecDeque<Time>,
     pub verdict: Option<Verdict>,
 }
@@ -130,6 +146,8 @@ impl Node {
             former: VecDeque::new(),
             excused: BTreeSet::new(),
             media_refusals_from: Time::ZERO,
+            lost: BTreeMap::new(),
+            lost_from: Time::ZERO,
             deaths: VecDeque::new(),
             verdict: None,
         }
@@ -221,6 +239,25 @@ impl Node {
         }
     }
 
+    /// Notes what the node lost, once each.
+    pub fn note_lost(&mut self, now: Time, lost: Lost, config: &HealthConfig) {
+        self.lost
+            .retain(|_, at| now.since(*at) < config.lost_window);
+        if self.lost.len() < LOST_MAX && now >= self.lost_from {
+            self.lost.entry(lost).or_insert(now);
+        }
+    }
+
+    /// Whether a node that tells no incarnation has lost so much, and nothing was heard of its
+    /// media since, that its process must be a new one (spec: X39).
+    pub fn lost_its_memory(&self, now: Time, config: &HealthConfig) -> bool {
+        let fresh = |at: &&Time| now.since(**at) < config.lost_window;
+        let fresh = || self.lost.values().filter(fresh);
+        let enough = config.lost_traces.min(self.calls).max(2);
+        let first = fresh().min().copied().unwrap_or(now);
+        self.incarnation.is_none() && fresh().count() >= enough && !self.media.heard_after(first)
+    }
+
     /// Takes off time in which nothing of the node could be heard (spec: X21).
     pub fn shift_silence(&mut self, now: Time, by: Duration) {
         self.origin = (self.origin + by).min(now).max(self.origin);
@@ -228,10 +265,12 @@ impl Node {
     }
 
     /// What was known of a process that is gone is forgotten; the path's RTT and loss stay.
-    pub fn forget_process(&mut self) {
+    pub fn forget_process(&mut self, now: Time, config: &HealthConfig) {
+        self.lost_from = now + config.lost_window;
         self.probes.forget();
         self.media.forget();
         self.excused.clear();
+        self.lost.clear();
         self.utilization = None;
         self.refuses_calls = false;
     }

@@ -130,3 +130,39 @@ fn a_listed_node_that_never_answers_is_dead_and_used_once_it_answers() {
         .apply(world.now, &document(&[(address(0), true)]));
     assert_eq!(world.cluster.snapshot(world.now).nodes[0].flaps, 0);
 }
+
+// spec: X39
+#[test]
+fn a_restart_without_incarnations_shows_in_what_was_lost() {
+    let mut world = World::settled(2, 6);
+    world.cluster.calls_changed(world.id(0), 6);
+    world.nodes[0].streams = 0;
+    world.nodes[0].stale_streams = 6;
+    let from = world.now;
+    world.run(ms(500));
+    world.nodes[0].stale_streams = 0;
+    world.run(Duration::from_secs(5));
+    assert_eq!((restarts(&world), world.deaths()), (1, 0));
+    let restarted = |e: &ClusterEvent| matches!(e, ClusterEvent::Restarted { .. });
+    let (at, _) = world.log.iter().find(|(_, e)| restarted(e)).unwrap();
+    assert!(at.since(from) <= ms(300), "{:?}", at.since(from));
+}
+
+// spec: X39
+#[test]
+fn unknown_dialogs_are_a_restart_only_where_no_media_are_heard() {
+    for (streams, expected) in [(0, 1), (6, 0)] {
+        let mut world = World::settled(2, streams);
+        let id = world.id(0);
+        world.cluster.calls_changed(id, 6);
+        // The same dialog thrice is one.
+        for dialog in [1, 1, 1, 2] {
+            world.cluster.dialog_unknown(world.now, id, dialog);
+        }
+        world.run(ms(600));
+        assert_eq!(restarts(&world), 0);
+        world.cluster.dialog_unknown(world.now, id, 3);
+        world.run(ms(600));
+        assert_eq!(restarts(&world), expected, "{streams} streams");
+    }
+}

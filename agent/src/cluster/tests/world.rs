@@ -44,6 +44,7 @@ pub enum Host {
     Leaving,
 }
 
+#[derive(Clone)]
 pub struct SimNode {
     pub host: Host,
     pub delay: Duration,

@@ -1,0 +1,129 @@
+//! Asking: probes, the burst of quick ones for a suspect, and the others as witnesses that our
+//! own network works.
+
+use super::node::State;
+use super::{Cluster, ClusterEvent, NodeId, ProbeId};
+use holdline_wire::Time;
+use std::time::Duration;
+
+impl Cluster {
+    /// Sends one probe: a fresh transaction, once (spec: D20).
+    pub(super) fn send_probe(&mut self, now: Time, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let probe = ProbeId(self.next_probe);
+        self.next_probe += 1;
+        node.probes.sent(now, probe);
+        self.events.push_back(ClusterEvent::Probe {
+            node: id,
+            addr: node.address,
+            id: probe,
+        });
+    }
+
+    /// Sets the pace of quick probes: as fast as the RTT allows where there is evidence beside
+    /// unanswered probes, else so that enough of them fit into what is left (spec: X21a).
+    pub(super) fn pace(&mut self, now: Time, id: NodeId) {
+        let deadline = self.silence_deadline(id);
+        let config = &self.config;
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let patience = node.probes.patience(config);
+        let needed = node
+            .probes
+            .needed(config.false_alone, config)
+            .max(config.unanswered_min);
+        let half_rtt = node.probes.rtt_or(config) / 2;
+        let Some(s) = node.suspicion_mut() else {
+            return;
+        };
+        let spacing = if s.is_fast() {
+            s.unwitnessed = true;
+            half_rtt
+        } else {
+            deadline.since(now).saturating_sub(patience) / (needed as u32 + 2)
+        };
+        s.spacing = spacing.clamp(config.quick_min, config.quick_max);
+        s.next_quick = now;
+        s.quick_sent = 0;
+    }
+
+    /// One more quick probe; where nobody else was heard of late, others are asked too, so that
+    /// our own network is not mistaken for the node (spec: X21).
+    pub(super) fn quick_probe(&mut self, now: Time, id: NodeId) {
+        self.send_probe(now, id);
+        let config = &self.config;
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        let enough = node.probes.needed(config.false_corroborated, config) + 2;
+        let Some(s) = node.suspicion_mut() else {
+            return;
+        };
+        s.quick_sent += 1;
+        if s.quick_sent > enough && s.is_fast() {
+            s.spacing = (s.spacing * 2).min(config.quick_max);
+        }
+        s.next_quick = now + s.spacing;
+        if s.quick_sent == 1 || now.since(s.last_witness) >= s.spacing {
+            for (witness, _) in self.nearest(id) {
+                self.send_probe(now, witness);
+            }
+        }
+    }
+
+    /// The living nodes beside this one whose answers come soonest, and how long they may take.
+    pub(super) fn nearest(&self, id: NodeId) -> Vec<(NodeId, Duration)> {
+        let others = self
+            .nodes
+            .iter()
+            .filter(|(other, n)| **other != id && matches!(n.state, State::Alive));
+        let mut others: Vec<_> = others
+            .map(|(&other, n)| (other, n.probes.patience(&self.config)))
+            .collect();
+        others.sort_by_key(|&(other, patience)| (patience, other));
+        others.truncate(self.config.witnesses);
+        others
+    }
+
+    /// Somebody was heard at `at`: nodes other than the suspects that `beside` admits. Where all
+    /// had been silent, that time proves nothing and the questions are asked anew; a fast burst
+    /// is short enough to fall into an outage whole, so it counts from the first one heard
+    /// (spec: X21).
+    pub(super) fn witness(&mut self, now: Time, at: Time, beside: impl Fn(NodeId) -> bool) {
+        if self.suspects.is_empty() {
+            return;
+        }
+        let suspects: Vec<_> = self
+            .suspects
+            .iter()
+            .copied()
+            .filter(|&id| beside(id))
+            .collect();
+        for id in suspects {
+            let Some(node) = self.nodes.get_mut(&id) else {
+                continue;
+            };
+            let Some(s) = node.suspicion_mut() else {
+                continue;
+            };
+            let pause = at.since(s.last_witness);
+            let all_silent = pause > s.witness_window();
+            s.last_witness = s.last_witness.max(at);
+            if !all_silent && !s.unwitnessed {
+                continue;
+            }
+            s.since = now;
+            if all_silent {
+                node.shift_silence(now, pause);
+            }
+            self.pace(now, id);
+            if let Some(s) = self.nodes.get_mut(&id).and_then(|n| n.suspicion_mut()) {
+                s.unwitnessed = false;
+            }
+            self.reschedule(now, id);
+        }
+    }
+}
