@@ -166,3 +166,17 @@ fn unknown_dialogs_are_a_restart_only_where_no_media_are_heard() {
         assert_eq!(restarts(&world), expected, "{streams} streams");
     }
 }
+
+// spec: X22
+#[test]
+fn unanswered_probes_break_the_run() {
+    let mut world = World::settled(2, 0);
+    world.nodes[0].host = Host::Refuses;
+    world.run(ms(1000));
+    world.nodes[0].host = Host::Up;
+    world.run(ms(400));
+    assert_eq!(world.state(0), NodeState::Returning);
+    world.nodes[0].host = Host::Cut;
+    world.run(ms(1000));
+    assert_eq!((world.state(0), world.deaths()), (NodeState::Dead, 1));
+}

@@ -141,3 +141,17 @@ fn a_calling_server_is_a_witness() {
     }
     assert_eq!(world.deaths(), 2);
 }
+
+// spec: X21
+#[test]
+fn a_freeze_does_not_use_up_what_is_left_of_the_silence() {
+    let mut world = World::settled(1, 0);
+    world.nodes[0].host = Host::Leaving;
+    world.run(ms(1240));
+    assert_eq!(world.state(0), NodeState::Suspect);
+    // The node is back, but for 400 ms we neither ask nor listen.
+    world.nodes[0].host = Host::Up;
+    world.freeze(ms(400));
+    world.run(ms(100));
+    assert_eq!((world.state(0), world.deaths()), (NodeState::Alive, 0));
+}

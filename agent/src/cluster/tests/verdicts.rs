@@ -279,3 +279,59 @@ fn a_lossy_path_asks_for_more_unanswered_probes() {
     };
     assert!(probes >= 14, "{probes}");
 }
+
+// spec: D21
+#[test]
+fn rtp_that_returns_clears_its_own_silence_only() {
+    for (refused, between) in [(true, NodeState::Suspect), (false, NodeState::Alive)] {
+        let far = |_| SimNode {
+            delay: ms(100),
+            streams: 4,
+            ..SimNode::default()
+        };
+        let mut world = World::new((0..2).map(far).collect(), 5);
+        world.run(Duration::from_secs(30));
+        // A pause of 60 ms, heard 100 ms later; answers to probes take 200 ms.
+        world.nodes[0].streams = 0;
+        world.run(ms(60));
+        world.nodes[0].streams = 4;
+        (0..4).for_each(|stream| world.talk(0, stream));
+        world.run(ms(40));
+        if refused {
+            let id = world.id(0);
+            world.cluster.refused(world.now, id, Refusal::Signalling);
+        }
+        world.run(ms(55));
+        assert_eq!(world.state(0), NodeState::Suspect);
+        world.run(ms(45));
+        assert_eq!(world.state(0), between, "refused: {refused}");
+        world.run(ms(400));
+        assert_eq!((world.state(0), world.deaths()), (NodeState::Alive, 0));
+    }
+}
+
+// spec: X20
+#[test]
+fn a_verdict_tells_its_evidence_once_each_and_in_order() {
+    let mut world = World::settled(3, 5);
+    world.nodes[2].host = Host::Cut;
+    world.run(ms(200));
+    let verdict = world.log.iter().find_map(|(_, e)| match e {
+        ClusterEvent::Dead { verdict, .. } => Some(verdict),
+        _ => None,
+    });
+    let verdict = verdict.expect("dead");
+    let kinds: Vec<_> = verdict.evidence.iter().map(|e| e.kind).collect();
+    assert!(
+        matches!(
+            kinds[..],
+            [
+                EvidenceKind::MediaSilent { .. },
+                EvidenceKind::ProbesUnanswered { .. }
+            ]
+        ),
+        "{kinds:?}"
+    );
+    assert_eq!(verdict.evidence[0].at, verdict.suspected_at);
+    assert_eq!(verdict.evidence[1].at, verdict.decided_at);
+}
