@@ -35,11 +35,11 @@ impl AgentCore {
                 self.fail_over(now, node, Some(verdict), |_| true);
             }
             ClusterEvent::Restarted { node, incarnation } => {
-                // X39: only what the old process knew is gone.
+                // X39: only what the old process knew is gone; where the node tells no
+                // incarnation, that is everything.
                 self.fail_over(now, node, None, |far| {
-                    far.incarnation
-                        .as_ref()
-                        .is_some_and(|known| **known != *incarnation)
+                    let known = far.incarnation.as_deref();
+                    incarnation.is_empty() || known.is_some_and(|known| known != incarnation)
                 });
             }
             ClusterEvent::Alive { node } => {

@@ -32,9 +32,22 @@ impl AgentCore {
         }
         match node {
             Some(node) => self.env.cluster.heard_sip(now, node, None, None),
-            None => self.env.cluster.heard_calling_server(now),
+            None if self.is_witness(&from) => self.env.cluster.heard_calling_server(now),
+            None => {}
         }
         self.env.layer.receive(now, from, message);
+    }
+
+    /// Whether a calling server's message shows that our network works (spec: X21): one on this
+    /// machine shows nothing about nodes elsewhere.
+    fn is_witness(&self, from: &TransportKey) -> bool {
+        let nodes = self
+            .env
+            .cluster
+            .nodes()
+            .filter_map(|node| self.env.cluster.address(node));
+        let local = nodes.take(1).any(|node| node.ip().is_loopback());
+        self.may_call(from) && (local || !from.remote.ip().is_loopback())
     }
 
     /// Bytes that are no message, or one that must be refused.
@@ -108,6 +121,10 @@ impl AgentCore {
                 from,
             } => {
                 self.note_response(now, owner, &message);
+                // A new incarnation moves the call before its 481 could end it (spec: X39).
+                while let Some(event) = self.env.cluster.poll_event() {
+                    self.on_cluster(now, event);
+                }
                 self.with_leg(now, owner, |leg, ctx| {
                     leg.on_response(ctx, client, &message, from)
                 });
