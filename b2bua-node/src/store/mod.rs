@@ -4,6 +4,7 @@
 
 pub mod memory;
 pub mod rules;
+pub mod service;
 pub mod sqlite;
 
 #[cfg(test)]

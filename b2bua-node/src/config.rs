@@ -1,0 +1,358 @@
+//! The node's configuration file; `docs/configuration.md` lists every key.
+
+use crate::core::{NodeConfig, Waits};
+use holdline_host::config::{ListenAddr, PortRange, SipTarget, optional_duration};
+use holdline_host::log::LogConfig;
+use holdline_wire::transaction::Timers;
+use holdline_wire::trunk::{Instance, TrunkDocument};
+use ipnet::IpNet;
+use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The node itself.
+    #[serde(default)]
+    pub node: Node,
+    /// SIP.
+    pub sip: Sip,
+    /// Media.
+    pub media: Media,
+    /// The HTTP pages.
+    pub http: Http,
+    /// The agents.
+    #[serde(default)]
+    pub upstream: Upstream,
+    /// The downstream UA.
+    pub downstream: Downstream,
+    /// What the nodes of the cluster share.
+    pub store: StoreConfig,
+    /// The trunk document that this node serves, if any.
+    #[serde(default)]
+    pub trunk: Option<Trunk>,
+    /// Logs.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// `[node]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Node {
+    /// Live calls at most.
+    pub capacity: usize,
+    /// How long a call may ring.
+    #[serde(deserialize_with = "optional_duration")]
+    pub setup_timeout: Option<Duration>,
+}
+
+impl Default for Node {
+    fn default() -> Node {
+        Node {
+            capacity: 1000,
+            setup_timeout: None,
+        }
+    }
+}
+
+/// `[sip]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sip {
+    /// Where to listen; one address for now.
+    pub listen: Vec<ListenAddr>,
+}
+
+/// `[media]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Media {
+    /// The address that descriptions give.
+    pub address: IpAddr,
+    /// The ports for RTP and RTCP.
+    pub ports: PortRange,
+    /// DSCP of RTP (RFC 4594): 46 by default.
+    #[serde(default = "dscp")]
+    pub dscp: u8,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Where `/metrics`, `/status`, `/healthz`, `/readyz` and `/trunk` are.
+    pub listen: SocketAddr,
+}
+
+/// `[upstream]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// Networks of agents; the loopback networks by default.
+    pub allow: Vec<IpNet>,
+}
+
+impl Default for Upstream {
+    fn default() -> Upstream {
+        let loopback = ["127.0.0.0/8", "::1/128"];
+        Upstream {
+            allow: loopback.iter().filter_map(|net| net.parse().ok()).collect(),
+        }
+    }
+}
+
+/// `[downstream]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Downstream {
+    /// Where new calls go.
+    pub target: SipTarget,
+}
+
+/// `[store]`: see [`Waits`] for the defaults.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// `sqlite://PATH`.
+    pub url: StoreUrl,
+    /// How long an answer waits for the store (spec: X30).
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub commit_wait: Option<Duration>,
+    /// How long a failover call waits for the store.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub claim_timeout: Option<Duration>,
+}
+
+/// Where the store is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct StoreUrl {
+    /// The SQLite file.
+    pub path: PathBuf,
+}
+
+impl TryFrom<String> for StoreUrl {
+    type Error = String;
+
+    fn try_from(url: String) -> Result<StoreUrl, String> {
+        match url.strip_prefix("sqlite://") {
+            Some(path) if !path.is_empty() && !path.ends_with('/') => {
+                Ok(StoreUrl { path: path.into() })
+            }
+            _ => Err(format!("expected sqlite:///PATH/FILE, got {url:?}")),
+        }
+    }
+}
+
+/// `[trunk]`: a static trunk document (spec: D11).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trunk {
+    /// `cloud-sip-trunk-name`: a host name.
+    pub name: String,
+    /// `uri`: `/trunk` of this node by default.
+    #[serde(default)]
+    pub uri: Option<String>,
+    /// `version`.
+    #[serde(default = "first_version")]
+    pub version: u64,
+    /// `webhook-registration`: `/trunk/webhooks` of this node by default.
+    #[serde(default)]
+    pub webhook_registration: Option<String>,
+    /// The nodes.
+    pub instances: Vec<TrunkInstance>,
+}
+
+/// One of `trunk.instances`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrunkInstance {
+    /// The node's SIP address.
+    pub address: SocketAddr,
+    /// Whether it takes new calls.
+    #[serde(default)]
+    pub status: InstanceStatus,
+}
+
+/// The status of an instance (spec: D14).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceStatus {
+    /// Takes new calls.
+    #[default]
+    Active,
+    /// Keeps the calls that it has.
+    Inactive,
+}
+
+fn dscp() -> u8 {
+    46
+}
+
+fn first_version() -> u64 {
+    1
+}
+
+impl Config {
+    /// What no single value shows.
+    pub fn validate(&self) -> Result<(), String> {
+        let [listen] = self.sip.listen.as_slice() else {
+            return Err("sip.listen: expected exactly one address".into());
+        };
+        let family = listen.socket.is_ipv4();
+        if family != self.media.address.is_ipv4() {
+            return Err("media.address: expected the address family of sip.listen".into());
+        }
+        if family != self.downstream.target.socket.is_ipv4() {
+            return Err("downstream.target: expected the address family of sip.listen".into());
+        }
+        if self.downstream.target.socket == listen.socket {
+            return Err("downstream.target: expected another address than sip.listen".into());
+        }
+        if self.node.capacity == 0 {
+            return Err("node.capacity: expected at least 1".into());
+        }
+        if self.media.dscp > 63 {
+            return Err("media.dscp: expected 0 to 63".into());
+        }
+        let zero = |name: &str, value: Option<Duration>| match value {
+            Some(Duration::ZERO) => Err(format!("{name}: expected more than 0")),
+            _ => Ok(()),
+        };
+        zero("node.setup_timeout", self.node.setup_timeout)?;
+        zero("store.claim_timeout", self.store.claim_timeout)?;
+        match self.document() {
+            Some(document) => TrunkDocument::parse(document.to_json().as_bytes())
+                .map(|_| ())
+                .map_err(|error| format!("trunk: {error}")),
+            None => Ok(()),
+        }
+    }
+
+    /// What the core needs of it.
+    pub fn settings(&self, sip: SocketAddr, incarnation: &str, seed: [u8; 32]) -> NodeConfig {
+        let ports = self.media.ports.ports();
+        let waits = Waits::default();
+        NodeConfig {
+            sip,
+            media: self.media.address,
+            ports: (*ports.start(), *ports.end()),
+            capacity: self.node.capacity,
+            upstream: self.upstream.allow.clone(),
+            target: self.downstream.target.socket.to_string().into(),
+            downstream: self.downstream.target.socket,
+            incarnation: incarnation.into(),
+            seed,
+            timers: Timers::default(),
+            waits: Waits {
+                ring: self.node.setup_timeout.unwrap_or(waits.ring),
+                commit: self.store.commit_wait.unwrap_or(waits.commit),
+                claim: self.store.claim_timeout.unwrap_or(waits.claim),
+                ..waits
+            },
+        }
+    }
+
+    /// The trunk document that this node serves.
+    pub fn document(&self) -> Option<TrunkDocument> {
+        let trunk = self.trunk.as_ref()?;
+        let own = format!("http://{}/trunk", self.http.listen);
+        let instances = trunk.instances.iter().map(|instance| Instance {
+            address: instance.address,
+            active: instance.status == InstanceStatus::Active,
+        });
+        Some(TrunkDocument {
+            name: trunk.name.clone(),
+            webhook_registration: trunk
+                .webhook_registration
+                .clone()
+                .unwrap_or_else(|| format!("{own}/webhooks")),
+            uri: trunk.uri.clone().unwrap_or(own),
+            version: trunk.version,
+            instances: instances.collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = r#"
+[sip]
+listen = ["udp:127.0.0.11:5060"]
+[media]
+address = "127.0.0.11"
+ports = "30000-39999"
+[http]
+listen = "127.0.0.11:8080"
+[downstream]
+target = "sip:127.0.0.1:5091"
+[store]
+url = "sqlite:///var/lib/holdline/dialogs.db"
+[trunk]
+name = "demo.example"
+instances = [
+  { address = "127.0.0.11:5060" },
+  { address = "127.0.0.12:5060", status = "inactive" },
+]
+"#;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let path = std::path::Path::new("node.toml");
+        let config: Config = holdline_host::config::parse(path, text, &|_| None)
+            .map_err(|error| error.to_string())?;
+        config.validate().map(|()| config)
+    }
+
+    #[test]
+    fn the_example_holds_and_its_defaults_are_those_of_the_core() {
+        let config = read(EXAMPLE).unwrap();
+        let settings = config.settings("127.0.0.11:5060".parse().unwrap(), "abcd", [0; 32]);
+        assert_eq!(settings.capacity, 1000);
+        assert_eq!(settings.ports, (30_000, 39_999));
+        assert_eq!(&*settings.target, "127.0.0.1:5091");
+        assert_eq!(settings.waits.commit, Duration::from_millis(20));
+        assert_eq!(
+            config.store.url.path,
+            PathBuf::from("/var/lib/holdline/dialogs.db")
+        );
+    }
+
+    // spec: D11
+    #[test]
+    fn the_trunk_document_lists_the_instances() {
+        let document = read(EXAMPLE).unwrap().document().unwrap();
+        let read = TrunkDocument::parse(document.to_json().as_bytes()).unwrap();
+        assert_eq!(read.uri, "http://127.0.0.11:8080/trunk");
+        let active: Vec<bool> = read.instances.iter().map(|i| i.active).collect();
+        assert_eq!(active, [true, false]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (right, wrong, named) in [
+            ("sqlite:///var", "mysql:///var", "store.url"),
+            (
+                "sip:127.0.0.1:5091",
+                "sip:127.0.0.11:5060",
+                "downstream.target",
+            ),
+            (
+                "address = \"127.0.0.11\"",
+                "address = \"::1\"",
+                "media.address",
+            ),
+            ("demo.example", "demo example", "trunk"),
+            ("\"inactive\"", "\"asleep\"", "node.toml:17"),
+            ("[sip]", "[node]\ncapacity = 0\n[sip]", "node.capacity"),
+        ] {
+            let error = read(&EXAMPLE.replace(right, wrong)).unwrap_err();
+            assert!(error.contains(named), "{wrong}: {error}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `b2bua-node`: see `docs/configuration.md`.
+
+use b2bua_node::config::Config;
+use holdline_host::Metrics;
+use holdline_host::config::Cli;
+use holdline_host::log;
+use std::process::ExitCode;
+
+const NAME: &str = "b2bua-node";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn main() -> ExitCode {
+    let cli = Cli::parse(NAME, VERSION, "A B2BUA with media whose calls survive it");
+    let config: Config = cli.load_or_exit(Config::validate);
+    let metrics = Metrics::new(NAME, VERSION);
+    let guard = match log::start(&config.log, &metrics) {
+        Ok(guard) => guard,
+        Err(error) => {
+            eprintln!("{NAME}: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match b2bua_node::shell::run(&config, &metrics) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "{NAME} failed");
+            guard.flush();
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The store on a thread of its own, behind a bounded queue: the core never waits for a disk.
+
+use super::{Answer, Store, StoreReply, StoreRequest};
+use prometheus::{Histogram, HistogramOpts, IntCounter};
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use holdline_host::{Clock, Metrics};
+
+/// Operations that wait; more are answered with [`Answer::Down`] at once.
+const QUEUE: usize = 8192;
+/// Operations that one commit takes: the more wait, the fewer commits each costs.
+const BATCH: usize = 256;
+
+/// The way to the store's thread, which ends when the last of these is dropped.
+#[derive(Clone)]
+pub struct StoreQueue {
+    sender: SyncSender<StoreRequest>,
+    refused: IntCounter,
+}
+
+impl StoreQueue {
+    /// Hands a request over. A full queue gives the reply that the core needs.
+    pub fn ask(&self, request: StoreRequest) -> Result<(), StoreReply> {
+        self.sender.try_send(request).map_err(|error| {
+            self.refused.inc();
+            let (std::sync::mpsc::TrySendError::Full(request)
+            | std::sync::mpsc::TrySendError::Disconnected(request)) = error;
+            let answer = Answer::Down;
+            StoreReply {
+                id: request.id,
+                answer,
+            }
+        })
+    }
+}
+
+/// Starts the thread. `open` runs on it, so that a slow disk delays nobody; `reply` may wait.
+pub fn start<S: Store>(
+    open: impl FnOnce() -> S + Send + 'static,
+    clock: Clock,
+    metrics: &Metrics,
+    reply: impl FnMut(StoreReply) + Send + 'static,
+) -> io::Result<(StoreQueue, JoinHandle<()>)> {
+    let (sender, receiver) = sync_channel(QUEUE);
+    let buckets = vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5];
+    let opts = HistogramOpts::new(
+        "holdline_store_commit_seconds",
+        "How long the store took for a batch of operations.",
+    );
+    let took = Histogram::with_opts(opts.buckets(buckets)).expect("the name is valid");
+    metrics.register(took.clone());
+    let refused = metrics.counter(
+        "store_refused_total",
+        "Store operations that found the queue full.",
+    );
+    let thread = std::thread::Builder::new()
+        .name("holdline-store".into())
+        .spawn(move || serve(open(), &receiver, clock, &took, reply))?;
+    Ok((StoreQueue { sender, refused }, thread))
+}
+
+fn serve(
+    mut store: impl Store,
+    receiver: &Receiver<StoreRequest>,
+    clock: Clock,
+    took: &Histogram,
+    mut reply: impl FnMut(StoreReply),
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while let Ok(first) = receiver.recv() {
+        batch.clear();
+        batch.push(first);
+        while batch.len() < BATCH {
+            match receiver.try_recv() {
+                Ok(request) => batch.push(request),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        let began = clock.now();
+        let since_1970: Duration = clock.wall_at_start() + began.since(holdline_wire::Time::ZERO);
+        let replies = store.perform(since_1970, &batch);
+        took.observe(clock.now().since(began).as_secs_f64());
+        replies.into_iter().for_each(&mut reply);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryStore, Op};
+    use holdline_wire::dialog::DialogId;
+    use std::sync::mpsc::channel;
+
+    fn claim(id: u64) -> StoreRequest {
+        let replaced = DialogId {
+            call_id: "a".into(),
+            local_tag: "b".into(),
+            remote_tag: "c".into(),
+        };
+        let op = Op::Claim {
+            replaced,
+            by: "n".into(),
+        };
+        StoreRequest { id, op }
+    }
+
+    #[test]
+    fn replies_come_in_order_and_a_full_queue_says_so() {
+        let (open, wait) = channel::<()>();
+        let (told, replies) = channel();
+        let metrics = Metrics::new("test", "0");
+        let slow = move || {
+            let _ = wait.recv();
+            MemoryStore::default()
+        };
+        let (queue, thread) = start(slow, Clock::start(), &metrics, move |reply| {
+            let _ = told.send(reply);
+        })
+        .unwrap();
+        let wanted = QUEUE as u64;
+        assert!((0..wanted).all(|id| queue.ask(claim(id)).is_ok()));
+        let refused = queue.ask(claim(wanted)).unwrap_err();
+        assert_eq!((refused.id, refused.answer), (wanted, Answer::Down));
+        open.send(()).unwrap();
+        drop(queue);
+        let ids: Vec<u64> = replies.iter().map(|reply: StoreReply| reply.id).collect();
+        assert!(ids.into_iter().eq(0..wanted));
+        thread.join().unwrap();
+    }
+}
