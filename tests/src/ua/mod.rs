@@ -7,6 +7,7 @@
 //! Give it RTP addresses first ([`In::Ports`]); it takes one for each dialog and names it in
 //! [`Out::Listen`] before the SDP that carries it leaves.
 
+mod answers;
 mod event;
 mod leg;
 mod media;
