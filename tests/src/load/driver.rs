@@ -11,7 +11,7 @@ use holdline_wire::Time;
 use holdline_wire::machine::Machine;
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
-use std::io;
+use std::io::{self, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -154,7 +154,8 @@ impl Driver {
             fields.insert("monotonic_ns".into(), stamp.monotonic_ns.into());
             fields.insert("since_start_ns".into(), self.clock.now().as_nanos().into());
         }
-        println!("{detail}");
+        // Nobody reading any more is no reason to stop.
+        let _ = writeln!(io::stdout(), "{detail}");
     }
 
     /// Starts a fault command; from here on gaps count for it.

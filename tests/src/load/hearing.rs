@@ -157,7 +157,7 @@ impl Hearing {
         self.longest_way_ns = self
             .longest_way_ns
             .max(now.since(mark.sent).as_nanos() as u64);
-        self.follow_rtp(rtp, mark.sent);
+        self.follow_rtp(rtp, mark.due);
     }
 
     /// Whether the packet is the first copy; counts losses and late ones.
@@ -185,8 +185,8 @@ impl Hearing {
         true
     }
 
-    fn follow_rtp(&mut self, rtp: Rtp, sent: Time) {
-        let Some((last, at)) = self.last_rtp.replace((rtp, sent)) else {
+    fn follow_rtp(&mut self, rtp: Rtp, due: Time) {
+        let Some((last, at)) = self.last_rtp.replace((rtp, due)) else {
             return;
         };
         if rtp.ssrc != last.ssrc {
@@ -197,10 +197,10 @@ impl Hearing {
             self.sequence_jumps += 1;
         }
         let ticks = rtp.timestamp.wrapping_sub(last.timestamp).cast_signed();
-        // 8 ticks a millisecond. The marks carry the talker's clock: how late packets came does
-        // not matter here.
+        // 8 ticks a millisecond. The marks carry the talker's clock: how late packets were
+        // sent or came does not matter here.
         let moved = Duration::from_micros(u64::try_from(ticks).unwrap_or(0) * 125);
-        if ticks <= 0 || moved.abs_diff(sent.since(at)) > TIMESTAMP_TOLERANCE {
+        if ticks <= 0 || moved.abs_diff(due.since(at)) > TIMESTAMP_TOLERANCE {
             self.timestamp_jumps += 1;
         }
     }
@@ -230,6 +230,7 @@ mod tests {
                 sender: Side::Caller,
                 number,
                 sent: ms(20 * number),
+                due: ms(20 * number),
             }),
         ))
     }
@@ -311,7 +312,7 @@ mod tests {
         rtp.timestamp += 1;
         mark = mark.map(|mark| Mark {
             number: 30,
-            sent: ms(620),
+            due: ms(620),
             ..mark
         });
         hearing.hear(ms(621), Some((rtp, mark)));

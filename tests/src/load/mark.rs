@@ -50,6 +50,8 @@ pub struct Mark {
     pub number: u64,
     /// When it was sent.
     pub sent: Time,
+    /// When it was due: what its RTP timestamp stands for.
+    pub due: Time,
 }
 
 /// The fixed RTP header as far as it matters here.
@@ -78,6 +80,7 @@ pub fn write(rtp: &Rtp, mark: &Mark) -> [u8; PACKET] {
     packet[20] = mark.sender.index() as u8;
     packet[21..29].copy_from_slice(&mark.number.to_be_bytes());
     packet[29..37].copy_from_slice(&mark.sent.as_nanos().to_be_bytes());
+    packet[37..45].copy_from_slice(&mark.due.as_nanos().to_be_bytes());
     packet
 }
 
@@ -109,6 +112,7 @@ fn read_mark(packet: &[u8]) -> Option<Mark> {
         sender,
         number: u64::from_be_bytes(array(packet, 21)?),
         sent: Time::from_nanos(u64::from_be_bytes(array(packet, 29)?)),
+        due: Time::from_nanos(u64::from_be_bytes(array(packet, 37)?)),
     })
 }
 
@@ -134,6 +138,7 @@ mod tests {
             sender: Side::Callee,
             number: 99,
             sent,
+            due: Time::from_nanos(5),
         };
         let packet = write(&rtp, &mark);
         assert_eq!(packet.len(), 172);

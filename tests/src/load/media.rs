@@ -235,13 +235,13 @@ impl Loop {
             let frame = self.tick / SLOTS;
             for at in 0..self.wheel[(self.tick % SLOTS) as usize].len() {
                 let end = self.wheel[(self.tick % SLOTS) as usize][at];
-                self.send(end, frame);
+                self.send(end, frame, due);
             }
             self.tick += 1;
         }
     }
 
-    fn send(&mut self, end: EndKey, frame: u64) {
+    fn send(&mut self, end: EndKey, frame: u64, due: Time) {
         let Some(mouth) = self.mouths.get_mut(&end) else {
             return;
         };
@@ -258,11 +258,13 @@ impl Loop {
             ssrc: mouth.voice.ssrc,
         };
         let (call, sender) = end;
+        let (number, sent) = (mouth.number, self.clock.now());
         let mark = Mark {
             call,
             sender,
-            number: mouth.number,
-            sent: self.clock.now(),
+            number,
+            sent,
+            due,
         };
         mouth.seq = mouth.seq.wrapping_add(1);
         mouth.number += 1;

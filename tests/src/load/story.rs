@@ -40,7 +40,7 @@ pub(super) struct Findings {
     pub(super) all_up_ns: u64,
 }
 
-/// Does everything that `options` ask for.
+/// Does everything that `options` ask for; an error where no call came up at all.
 pub fn run(options: &Options) -> io::Result<Report> {
     let faults = options.faults().map_err(io::Error::other)?;
     let mut driver = Driver::open(options, faults.len())?;
@@ -52,6 +52,17 @@ pub fn run(options: &Options) -> io::Result<Report> {
         "all_up",
         json!({ "up": driver.ledger.up(), "failed": driver.ledger.failed() }),
     );
+    if driver.ledger.up() == 0 {
+        let ends = driver
+            .ledger
+            .iter()
+            .filter_map(|(_, entry)| entry.ended[0].as_ref());
+        let status = ends.map(|end| end.status).next().unwrap_or(0);
+        clean_up(&mut driver)?;
+        return Err(io::Error::other(format!(
+            "no call came up (first status: {status})"
+        )));
+    }
     for (at, command) in &faults {
         driver.run(up + *at, |_| false)?;
         driver.cause(command, options)?;

@@ -71,6 +71,8 @@ pub(in super::super) fn judge(driver: &Driver, options: &Options, findings: &Fin
         .as_ref()
         .map(|h| h.lateness.clone())
         .unwrap_or_default();
+    // Gaps count from the first fault on; before it there is only the set-up.
+    let judged = &lateness[usize::from(lateness.len() > 1)..];
     let lost_after = |h: &Hearing| h.windows.iter().skip(1).map(|w| w.lost).sum::<i64>();
     let passed = |step: &(Step, BTreeMap<CallNumber, Outcome>)| {
         (
@@ -97,7 +99,7 @@ pub(in super::super) fn judge(driver: &Driver, options: &Options, findings: &Fin
             .map(|n| after_fault(&calls, &driver.faults, n))
             .collect(),
         faults: driver.faults.clone(),
-        tool_was_late: lateness.iter().any(|late| late.worst() > LATE),
+        tool_was_late: judged.iter().any(|late| late.worst() > LATE),
         lateness,
         packets_sent: findings.heard.as_ref().map_or(0, |h| h.sent),
         packets_unsent: findings.heard.as_ref().map_or(0, |h| h.unsent),

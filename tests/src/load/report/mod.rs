@@ -139,7 +139,7 @@ pub struct Report {
     pub by_fault: Vec<AfterFault>,
     /// The tool's lateness: before the first fault, after it ...
     pub lateness: Vec<Lateness>,
-    /// Whether the tool was so late that gaps may be its own.
+    /// Whether the tool was so late, after the first fault, that gaps may be its own.
     pub tool_was_late: bool,
     /// RTP packets sent.
     pub packets_sent: u64,

@@ -84,12 +84,8 @@ impl fmt::Display for Report {
         for (step, passed) in &self.steps {
             writeln!(f, "{step}: worked on {passed} of {}", self.answered)?;
         }
-        let worst = self
-            .lateness
-            .iter()
-            .map(Lateness::worst)
-            .max()
-            .unwrap_or_default();
+        let late = |late: &Lateness| format!("{:.1}", ms(late.worst()));
+        let late: Vec<String> = self.lateness.iter().map(late).collect();
         let mark = if self.tool_was_late {
             "  ** gaps may be the tool's own **"
         } else {
@@ -97,8 +93,8 @@ impl fmt::Display for Report {
         };
         writeln!(
             f,
-            "the tool itself was late by {:.1} ms at most{mark}",
-            ms(worst)
+            "the tool itself was late by at most {} ms{mark}",
+            late.join(", then ")
         )?;
         for call in self.calls.iter().filter(|call| !call.kept).take(20) {
             writeln!(f, "call {} not kept: {}", call.call, call.faults.join("; "))?;
