@@ -131,11 +131,10 @@ impl Driver {
     }
 
     fn take_events(&mut self) {
-        let now = self.clock.now();
         for n in 0..self.ends.len() {
             let side = self.ends[n].side;
-            while let Some(event) = self.ends[n].next_event() {
-                if let Some((call, name)) = self.ledger.note(now, side, &event) {
+            while let Some((at, event)) = self.ends[n].next_event() {
+                if let Some((call, name)) = self.ledger.note(at, side, &event) {
                     self.tell(name, json!({ "call": call, "side": side }));
                 }
             }

@@ -60,7 +60,7 @@ pub struct End {
     local: SocketAddr,
     store: BTreeMap<SocketAddr, UdpSocket>,
     ssrcs: Tokens,
-    events: VecDeque<Out>,
+    events: VecDeque<(Time, Out)>,
     buffer: Vec<u8>,
 }
 
@@ -112,8 +112,9 @@ impl End {
                 Ok((length, remote)) => {
                     let bytes = Bytes::copy_from_slice(&self.buffer[..length]);
                     let from = TransportKey::udp(self.local, remote);
-                    self.ua.handle(clock.now(), Input::Message { from, bytes });
-                    self.drain(media);
+                    let now = clock.now();
+                    self.ua.handle(now, Input::Message { from, bytes });
+                    self.drain(now, media);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An ICMP error of an earlier send: the transaction's timers deal with it.
@@ -126,22 +127,22 @@ impl End {
     pub fn tick(&mut self, now: Time, media: &Media) {
         if self.ua.poll_deadline().is_some_and(|at| at <= now) {
             self.ua.handle(now, Input::Deadline);
-            self.drain(media);
+            self.drain(now, media);
         }
     }
 
     /// Gives the user agent a command.
     pub fn command(&mut self, now: Time, media: &Media, command: In) {
         self.ua.handle(now, Input::Other(command));
-        self.drain(media);
+        self.drain(now, media);
     }
 
-    /// What happened since it was last asked.
-    pub fn next_event(&mut self) -> Option<Out> {
+    /// What happened since it was last asked, and when.
+    pub fn next_event(&mut self) -> Option<(Time, Out)> {
         self.events.pop_front()
     }
 
-    fn drain(&mut self, media: &Media) {
+    fn drain(&mut self, now: Time, media: &Media) {
         while let Some(output) = self.ua.poll_output() {
             match output {
                 // What the kernel does not take is as lost as on the wire: it is repeated.
@@ -149,7 +150,7 @@ impl End {
                 Output::Close(_) => {}
                 Output::Other(event) => {
                     self.follow_media(media, &event);
-                    self.events.push_back(event);
+                    self.events.push_back((now, event));
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use super::super::media::Lateness;
 use super::{Breaks, Percentiles, Report, ms};
+use std::collections::BTreeMap;
 use std::fmt;
 
 impl fmt::Display for Percentiles {
@@ -96,14 +97,33 @@ impl fmt::Display for Report {
             "the tool itself was late by at most {} ms{mark}",
             late.join(", then ")
         )?;
-        for call in self.calls.iter().filter(|call| !call.kept).take(20) {
-            writeln!(f, "call {} not kept: {}", call.call, call.faults.join("; "))?;
-        }
+        self.print_lost(f)?;
         let verdict = match (self.lost, self.gap_exceeded) {
             (0, false) => "all calls kept".to_owned(),
             (0, true) => format!("a gap was longer than {} ms", self.max_gap_ms),
             (lost, _) => format!("{lost} calls lost"),
         };
         writeln!(f, "verdict: {verdict}")
+    }
+}
+
+impl Report {
+    /// The calls that were not kept, those with the same faults together.
+    fn print_lost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut by_fault: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for call in self.calls.iter().filter(|call| !call.kept) {
+            let numbers = by_fault.entry(call.faults.join("; ")).or_default();
+            numbers.push(call.call.to_string());
+        }
+        for (faults, numbers) in by_fault {
+            let more = if numbers.len() > 10 { " ..." } else { "" };
+            let first = numbers[..numbers.len().min(10)].join(", ");
+            writeln!(
+                f,
+                "{} not kept: {faults} (calls {first}{more})",
+                numbers.len()
+            )?;
+        }
+        Ok(())
     }
 }
