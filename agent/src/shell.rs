@@ -15,6 +15,7 @@ use holdline_host::{
 };
 use holdline_relay::RelayConfig;
 use holdline_wire::Time;
+use serde::Serialize;
 use std::error::Error;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -82,7 +83,7 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     serve(
         &tasks,
         bind(config.http.listen)?,
-        pages(metrics, &status).router(Router::new()),
+        pages(metrics, &status, clock).router(Router::new()),
     )?;
 
     let (told, mut asked) = mpsc::channel(8);
@@ -132,7 +133,16 @@ async fn wait_for_calls(status: Published<Status>, end: tokio_util::sync::Cancel
     }
 }
 
-fn pages(metrics: &Metrics, status: &Published<Status>) -> Pages {
+/// What `/status` shows: the core's times count from its start, so it says when that was.
+#[derive(Serialize)]
+struct Shown<'a> {
+    /// Seconds since 1970.
+    started_at_unix: f64,
+    #[serde(flatten)]
+    status: &'a Status,
+}
+
+fn pages(metrics: &Metrics, status: &Published<Status>, clock: Clock) -> Pages {
     let (ready, shown) = (status.clone(), status.clone());
     Pages::new(
         metrics.clone(),
@@ -142,9 +152,11 @@ fn pages(metrics: &Metrics, status: &Published<Status>) -> Pages {
             _ => Err("no node is alive".into()),
         },
         move || {
-            serde_json::to_vec(&*shown.read())
-                .unwrap_or_default()
-                .into()
+            let shown = Shown {
+                started_at_unix: clock.wall_at_start().as_secs_f64(),
+                status: &shown.read(),
+            };
+            serde_json::to_vec(&shown).unwrap_or_default().into()
         },
     )
 }

@@ -50,10 +50,16 @@ impl AgentCore {
             }
         };
         moving.tried.push(node);
+        let failover = moving.failover;
         env.touched.insert(key);
         let patience = env.settings.moving.attempt;
         match call.attempt(env, now, node) {
-            Ok(epoch) => env.timers.set(Timer::Attempt(key, epoch), now + patience),
+            Ok(epoch) => {
+                env.timers.set(Timer::Attempt(key, epoch), now + patience);
+                if let Some(story) = self.failovers.story(failover) {
+                    story.first_invite.get_or_insert(now);
+                }
+            }
             Err(status) => self.attempt_failed(now, key, status),
         }
     }

@@ -24,7 +24,8 @@ pub struct Failover {
     pub lost: usize,
     /// Hung up before they had moved.
     pub ended: usize,
-    /// When the first 183 with media, and when the first and last 2xx came.
+    /// When the first INVITE left, the first 183 with media, the first and the last 2xx came.
+    pub first_invite: Option<Time>,
     pub first_media: Option<Time>,
     pub first_moved: Option<Time>,
     pub last_moved: Option<Time>,
@@ -128,6 +129,7 @@ impl AgentCore {
             moved: 0,
             lost: 0,
             ended: 0,
+            first_invite: None,
             first_media: None,
             first_moved: None,
             last_moved: None,

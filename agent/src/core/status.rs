@@ -50,6 +50,8 @@ pub struct FailoverStatus {
     pub lost: usize,
     /// Hung up before they had moved.
     pub ended: usize,
+    /// When the first INVITE to a new node left.
+    pub first_invite_at: Option<f64>,
     /// When the first new node gave a media address.
     pub first_media_at: Option<f64>,
     /// When the first call was answered by its new node.
@@ -86,6 +88,7 @@ fn story(story: &Failover) -> FailoverStatus {
         moved: story.moved,
         lost: story.lost,
         ended: story.ended,
+        first_invite_at: story.first_invite.map(Time::as_secs_f64),
         first_media_at: story.first_media.map(Time::as_secs_f64),
         first_moved_at: story.first_moved.map(Time::as_secs_f64),
         last_moved_at: story.last_moved.map(Time::as_secs_f64),
