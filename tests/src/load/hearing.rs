@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// How far the RTP timestamps may stray from the talker's clock before it counts as a jump.
 const TIMESTAMP_TOLERANCE: Duration = Duration::from_millis(100);
+/// One and a half frames of 20 ms.
+const PAUSE: Duration = Duration::from_millis(30);
 
 /// One stretch of the run: before the first fault, after the first fault, after the second ...
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -17,6 +19,17 @@ pub struct Window {
     pub packets: u64,
     /// Packets that were sent and did not come.
     pub lost: i64,
+    /// The first silence of more than one and a half frames.
+    pub first_pause: Option<Pause>,
+}
+
+/// A silence, since the tool's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Pause {
+    /// The packet before it.
+    pub from_ns: u64,
+    /// The packet after it.
+    pub until_ns: u64,
 }
 
 /// What was heard.
@@ -128,6 +141,12 @@ impl Hearing {
         let gap = now.since(since).as_nanos() as u64;
         let window = self.window();
         window.largest_gap_ns = window.largest_gap_ns.max(gap);
+        if gap > PAUSE.as_nanos() as u64 {
+            window.first_pause.get_or_insert(Pause {
+                from_ns: since.as_nanos(),
+                until_ns: now.as_nanos(),
+            });
+        }
     }
 
     fn window(&mut self) -> &mut Window {
@@ -255,7 +274,11 @@ mod tests {
             Window {
                 largest_gap_ns: 300_000_000,
                 packets: 1,
-                lost: 14
+                lost: 14,
+                first_pause: Some(Pause {
+                    from_ns: 181_000_000,
+                    until_ns: 481_000_000
+                }),
             }
         );
         assert_eq!(hearing.sequence_jumps, 1);

@@ -20,7 +20,7 @@ mod story;
 mod tests;
 
 pub use driver::Fault;
-pub use hearing::{Hearing, Window};
+pub use hearing::{Hearing, Pause, Window};
 pub use ledger::{Ending, Entry, Move, MoveKind};
 pub use mark::Side;
 pub use media::Lateness;
