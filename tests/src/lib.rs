@@ -1,4 +1,5 @@
 //! Oracles and tools around the programs: user agents, the simulated world, the load generator.
 
 pub mod load;
+pub mod rig;
 pub mod ua;

@@ -1,0 +1,133 @@
+//! Loopback addresses for one rig: every program has one of its own, as on a real network.
+
+use super::{NODES, are_free, loopback};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where every program has its SIP.
+pub const SIP_PORT: u16 = 5060;
+/// Where the agent's pages are.
+pub const HTTP_PORT: u16 = 9060;
+/// Where the nodes' pages are.
+const NODE_HTTP_PORT: u16 = 8080;
+const CALLER_PORT: u16 = 5070;
+const CALLEE_PORT: u16 = 5091;
+/// Last octets: the agent's, the first node's, the caller's, the callee's, the stranger's.
+const AGENT: u8 = 1;
+const FIRST_NODE: u8 = 11;
+const CALLER: u8 = 21;
+const CALLEE: u8 = 31;
+const STRANGER: u8 = 201;
+/// How many blocks are tried before giving up.
+const TRIES: u32 = 64;
+
+/// 256 loopback addresses, of which the lower half may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    net: [u8; 3],
+}
+
+impl Block {
+    /// The addresses that the documentation names: the agent at 127.0.0.1, nodes from 127.0.0.11.
+    pub const DEMO: Block = Block { net: [127, 0, 0] };
+
+    /// A block that no other rig has: by this process's number and a count.
+    pub fn unique() -> io::Result<Block> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        for _ in 0..TRIES {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let number = std::process::id().wrapping_mul(8).wrapping_add(count);
+            let [.., high, low] = number.to_be_bytes();
+            let block = Block {
+                net: [127, 64 + high % 64, low],
+            };
+            if block.is_free() {
+                return Ok(block);
+            }
+        }
+        Err(io::Error::other("no block of loopback addresses is free"))
+    }
+
+    /// Whether nobody listens where the rig's programs will.
+    pub fn is_free(&self) -> bool {
+        let nodes = 0..NODES;
+        let mut sip: Vec<_> = nodes.clone().map(|n| self.node_sip(n)).collect();
+        sip.extend([self.agent_sip(), self.caller(), self.callee()]);
+        let mut http: Vec<_> = nodes.map(|n| self.node_http(n)).collect();
+        http.push(self.agent_http());
+        are_free(&sip, &http)
+    }
+
+    fn at(&self, last: u8) -> IpAddr {
+        loopback(self.net, last)
+    }
+
+    /// The agent's SIP address.
+    pub fn agent_sip(&self) -> SocketAddr {
+        (self.at(AGENT), SIP_PORT).into()
+    }
+
+    /// The agent's pages.
+    pub fn agent_http(&self) -> SocketAddr {
+        (self.at(AGENT), HTTP_PORT).into()
+    }
+
+    fn node(&self, n: usize) -> IpAddr {
+        self.at(FIRST_NODE + u8::try_from(n).unwrap_or_default())
+    }
+
+    /// SIP of node `n`, from 0.
+    pub fn node_sip(&self, n: usize) -> SocketAddr {
+        (self.node(n), SIP_PORT).into()
+    }
+
+    /// Pages of node `n`, the trunk document among them.
+    pub fn node_http(&self, n: usize) -> SocketAddr {
+        (self.node(n), NODE_HTTP_PORT).into()
+    }
+
+    /// The calling end.
+    pub fn caller(&self) -> SocketAddr {
+        (self.at(CALLER), CALLER_PORT).into()
+    }
+
+    /// The downstream user agent.
+    pub fn callee(&self) -> SocketAddr {
+        (self.at(CALLEE), CALLEE_PORT).into()
+    }
+
+    /// Somebody who may not call.
+    pub fn stranger(&self) -> IpAddr {
+        self.at(STRANGER)
+    }
+
+    /// The network of those who may.
+    pub fn allow(&self) -> String {
+        let [a, b, c] = self.net;
+        format!("{a}.{b}.{c}.0/25")
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c] = self.net;
+        write!(f, "{a}.{b}.{c}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_is_taken_is_not_handed_out() {
+        let block = Block::unique().unwrap();
+        assert!(block.is_free());
+        let _taken = std::net::UdpSocket::bind(block.node_sip(2)).unwrap();
+        assert!(!block.is_free());
+        assert_ne!(Block::unique().unwrap(), block);
+        assert_eq!(Block::DEMO.node_sip(2).to_string(), "127.0.0.13:5060");
+    }
+}

@@ -1,0 +1,250 @@
+//! The real programs on this machine: three nodes, an agent, a store between the nodes, and the
+//! load generator as both ends of the calls. For the demo and the loopback tests.
+//!
+//! Every rig has loopback addresses, a directory and processes of its own, so several may run at
+//! a time. Whatever happens, nothing of it outlives the program that made it: all is ended on
+//! drop, and the kernel kills the processes when their parent dies without a word.
+
+mod addresses;
+mod config;
+mod household;
+mod http;
+mod load;
+mod programs;
+mod report;
+mod status;
+
+pub use addresses::{Block, HTTP_PORT, SIP_PORT};
+pub use household::{Household, Sig};
+pub use http::{Page, get};
+pub use load::{Moment, Plan};
+pub use programs::{binary, build};
+pub use report::{Call, Fault, Gaps, Hearing, Lateness, Pause, Report, Stretch};
+pub use status::{AgentStatus, Evidence, FailoverStatus, NodeStatus, Verdict};
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How many nodes a rig has.
+pub const NODES: usize = 3;
+/// How long a program may take until it is ready.
+const READY: Duration = Duration::from_secs(10);
+/// Between two looks at something that is waited for.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What goes wrong in a rig, in words.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// The running programs.
+pub struct Rig {
+    /// Its addresses.
+    pub block: Block,
+    household: Household,
+    dir: PathBuf,
+    /// CPU time of nodes that are gone.
+    spent: Duration,
+}
+
+impl Rig {
+    /// Starts nodes and agent at addresses that nobody else has, and waits until every node is
+    /// alive for the agent. Builds the programs first where it runs under cargo.
+    pub fn start() -> Result<Rig, Error> {
+        build()?;
+        Rig::start_at(Block::unique()?, |text| text)
+    }
+
+    /// The same at `block`; `adapt` may change the agent's configuration.
+    pub fn start_at(block: Block, adapt: impl Fn(String) -> String) -> Result<Rig, Error> {
+        let dir = std::env::temp_dir().join(format!("holdline-{}-{}", std::process::id(), block));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir)?;
+        let rig = Rig {
+            block,
+            household: Household::new(&dir),
+            dir,
+            spent: Duration::ZERO,
+        };
+        for n in 0..NODES {
+            std::fs::write(rig.config(&node_name(n)), config::node(&block, n, &rig.dir))?;
+            rig.start_node(n)?;
+        }
+        for n in 0..NODES {
+            rig.wait_ready(&node_name(n), rig.block.node_http(n))?;
+        }
+        let text = adapt(config::agent(&block, &rig.dir));
+        std::fs::write(rig.config(AGENT), text)?;
+        rig.launch(AGENT, "holdline-agent")?;
+        rig.wait_ready(AGENT, rig.block.agent_http())?;
+        rig.wait_all_alive()?;
+        Ok(rig)
+    }
+
+    /// Who ends the processes; for a signal handler.
+    pub fn household(&self) -> &Household {
+        &self.household
+    }
+
+    /// Configurations, logs and the store.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The configuration of a program: `agent`, `node-1` ...
+    pub fn config(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.toml"))
+    }
+
+    fn launch(&self, name: &str, program: &str) -> Result<(), Error> {
+        let config = self.config(name);
+        let config = config.to_str().ok_or("the directory's name is no text")?;
+        self.household
+            .spawn(name, &binary(program)?, &["--config", config])?;
+        Ok(())
+    }
+
+    /// Starts node `n` (from 0).
+    pub fn start_node(&self, n: usize) -> Result<(), Error> {
+        self.launch(&node_name(n), "b2bua-node")
+    }
+
+    /// SIGKILL to node `n`; it is gone on return. When the signal was sent, by the calendar.
+    pub fn kill_node(&mut self, n: usize) -> Result<SystemTime, Error> {
+        let name = node_name(n);
+        self.spent += self.household.cpu(&name);
+        let at = SystemTime::now();
+        self.household.signal(&name, Sig::Kill)?;
+        self.household.reap(&name)?;
+        Ok(at)
+    }
+
+    /// Stops node `n` as it is (SIGSTOP); [`Rig::resume_node`] lets it run on.
+    pub fn pause_node(&self, n: usize) -> Result<(), Error> {
+        Ok(self.household.signal(&node_name(n), Sig::Stop)?)
+    }
+
+    /// SIGCONT to node `n`.
+    pub fn resume_node(&self, n: usize) -> Result<(), Error> {
+        Ok(self.household.signal(&node_name(n), Sig::Continue)?)
+    }
+
+    /// The process of node `n`.
+    pub fn node_pid(&self, n: usize) -> Option<u32> {
+        self.household.pid(&node_name(n))
+    }
+
+    /// CPU time of the agent, and of all nodes together, those that died included.
+    pub fn cpu(&self) -> (Duration, Duration) {
+        let now = |name: &str| self.household.cpu(name);
+        let nodes = (0..NODES).map(|n| now(&node_name(n)));
+        (now(AGENT), self.spent + nodes.sum::<Duration>())
+    }
+
+    /// The agent's `/status`.
+    pub fn status(&self) -> Result<AgentStatus, Error> {
+        let page = get(self.block.agent_http(), "/status")?;
+        if page.status != 200 {
+            return Err(format!("/status of the agent answers {}", page.status).into());
+        }
+        Ok(serde_json::from_slice(&page.body)?)
+    }
+
+    /// The number of the node at `address`, from 0.
+    pub fn node_at(&self, address: SocketAddr) -> Option<usize> {
+        (0..NODES).find(|&n| self.block.node_sip(n) == address)
+    }
+
+    /// The node with the most calls, by the agent's count, and how many those are.
+    pub fn busiest(&self) -> Result<(usize, usize), Error> {
+        let status = self.status()?;
+        let alive = status.trunk.nodes.iter().filter(|n| n.state == "alive");
+        let busiest = alive.max_by_key(|node| node.calls);
+        busiest
+            .and_then(|node| Some((self.node_at(node.address)?, node.calls)))
+            .ok_or_else(|| "no node is alive".into())
+    }
+
+    /// Waits until a program's `/readyz` says 200.
+    fn wait_ready(&self, name: &str, http: SocketAddr) -> Result<(), Error> {
+        self.wait(&format!("{name} is ready"), READY, || {
+            if !self.household.is_running(name) {
+                return Err(format!("{name} has ended").into());
+            }
+            Ok(get(http, "/readyz").is_ok_and(|page| page.status == 200))
+        })
+    }
+
+    /// Waits until the agent holds every node for alive.
+    pub fn wait_all_alive(&self) -> Result<(), Error> {
+        self.wait("every node is alive for the agent", READY, || {
+            let nodes = self.status()?.trunk.nodes;
+            Ok(nodes.len() == NODES && nodes.iter().all(|node| node.state == "alive"))
+        })
+    }
+
+    /// Waits until `done`, at most so long; `what` is for the error.
+    pub fn wait(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut done: impl FnMut() -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let start = Instant::now();
+        while !done()? {
+            if start.elapsed() > patience {
+                let tails = self.household.log_tails();
+                return Err(format!("waited {patience:?} in vain: {what}\n{tails}").into());
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Whether all programs that should run do; else who does not.
+    pub fn all_running(&self) -> Result<(), Error> {
+        let names = std::iter::once(AGENT.to_owned()).chain((0..NODES).map(node_name));
+        let gone: Vec<_> = names
+            .filter(|name| !self.household.is_running(name))
+            .collect();
+        if gone.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("not running: {}", gone.join(", ")).into())
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.household.log_tails());
+        }
+        self.household.end_all();
+    }
+}
+
+/// The agent's name in a rig.
+pub const AGENT: &str = "agent";
+
+/// The name of node `n` (from 0) in a rig: people count from 1.
+pub fn node_name(n: usize) -> String {
+    format!("node-{}", n + 1)
+}
+
+/// Whether nobody has these addresses: SIP on UDP, pages on TCP.
+fn are_free(sip: &[SocketAddr], http: &[SocketAddr]) -> bool {
+    let udp = |at: &SocketAddr| std::net::UdpSocket::bind(at).is_ok();
+    let tcp = |at: &SocketAddr| std::net::TcpListener::bind(at).is_ok();
+    sip.iter().all(udp) && http.iter().all(tcp)
+}
+
+/// An I/O error that says what was tried.
+fn said(what: &str) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// A loopback address.
+fn loopback([a, b, c]: [u8; 3], last: u8) -> IpAddr {
+    IpAddr::from([a, b, c, last])
+}
