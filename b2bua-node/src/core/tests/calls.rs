@@ -46,6 +46,7 @@ fn a_call_is_set_up_kept_and_hung_up() {
     bench.no_leaks();
 }
 
+// spec: D2
 // spec: D30
 #[test]
 fn the_record_says_how_to_reach_the_downstream_ua() {
@@ -63,6 +64,12 @@ fn the_record_says_how_to_reach_the_downstream_ua() {
     assert_eq!(record.downstream.remote_tag, up.ua.id.local_tag);
     assert_eq!(record.downstream.local_tag, up.ua.id.remote_tag);
     assert_eq!(&*record.local, b"\"Alice\" <sip:1001@pbx.example>");
+    let bytes = record.encode();
+    let holds = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    assert!(
+        !holds(b"m=audio") && !holds(b"25000") && !holds(b"30002"),
+        "no media state"
+    );
 }
 
 #[test]
@@ -140,6 +147,80 @@ fn a_hold_goes_through() {
     let ok = bench.agent_gets("200");
     assert!(text(&ok.sdp().unwrap()).contains("a=recvonly"));
     bench.agent_acks(&up.agent, 2);
+    bench.agent_requests(&mut up.agent, Method::Bye, &[]);
+    bench.agent_gets("200");
+    bench.ua_gets("BYE");
+    bench.no_leaks();
+}
+
+/// The offer comes with the answer, and its answer with the ACK (RFC 3261 13.2.1).
+#[test]
+fn a_call_without_an_offer_is_set_up() {
+    let mut bench = Bench::new();
+    bench.agent_sends(invite("c1", "", ""));
+    bench.agent_gets("100");
+    let down = bench.ua_gets("INVITE");
+    assert!(down.sdp().is_none());
+    bench.ua_responds(&down, 200, Some(ANSWER));
+    let ok = bench.agent_gets("200");
+    assert!(text(&ok.sdp().unwrap()).contains("c=IN IP4 127.0.0.11"));
+    assert!(bench.to_ua.is_empty(), "the ACK waits for the answer");
+    let first = Message::parse(invite("c1", "", "")).unwrap();
+    let flow = TransportKey::udp(addr(AGENT), bench.address);
+    let agent = Dialog::uac(&first, &ok, flow).unwrap();
+    let branch = bench.branch();
+    let ack = agent
+        .ack(1, &branch)
+        .finish(Some(&sdp_body(OFFER)))
+        .unwrap();
+    bench.agent_sends(ack);
+    let ack = bench.ua_gets("ACK");
+    assert!(text(&ack.sdp().unwrap()).contains("c=IN IP4 127.0.0.11"));
+    bench.quiet();
+}
+
+#[test]
+fn a_call_without_an_ack_ends() {
+    let mut bench = Bench::new();
+    bench.agent_sends(invite("c1", "", OFFER));
+    let down = bench.ua_gets("INVITE");
+    bench.ua_responds(&down, 200, Some(ANSWER));
+    bench.ua_gets("ACK");
+    bench.pass(Duration::from_secs(33));
+    bench.ua_gets("BYE");
+    assert_eq!(
+        *bench
+            .to_agent
+            .iter()
+            .find(|m| m.is_request())
+            .unwrap()
+            .method(),
+        Method::Bye
+    );
+    bench.no_leaks();
+}
+
+#[test]
+fn a_refused_re_invite_leaves_the_call_as_it_was() {
+    let mut bench = Bench::new();
+    let mut up = bench.establish("c1");
+    let branch = bench.branch();
+    let more = format!("{OFFER}m=video 20002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n");
+    bench.agent_sends(in_dialog(
+        &mut up.agent,
+        &Method::Invite,
+        &branch,
+        &[],
+        Some(&more),
+    ));
+    bench.agent_gets("100");
+    let down = bench.ua_gets("INVITE");
+    assert_eq!(bench.core.ports_in_use(), 4);
+    bench.ua_responds(&down, 488, None);
+    bench.ua_gets("ACK");
+    bench.agent_gets("488");
+    assert_eq!(bench.core.ports_in_use(), 2);
+    assert_eq!(bench.core.live_calls(), 1);
     bench.agent_requests(&mut up.agent, Method::Bye, &[]);
     bench.agent_gets("200");
     bench.ua_gets("BYE");

@@ -78,6 +78,84 @@ fn a_survivor_takes_a_call_over() {
     b.no_leaks();
 }
 
+/// Packets find their way once both descriptions are known.
+// spec: X31a
+#[test]
+fn media_turn_with_the_183_and_flow_with_the_downstream_answer() {
+    let (_dead, mut b, up) = two_nodes();
+    b.agent_sends(invite("f1", &up.replaces(), OFFER));
+    let near = Some(holdline_relay::Peer {
+        rtp: addr("127.0.0.1:20000"),
+        rtcp: Some(addr("127.0.0.1:20001")),
+    });
+    let installed = b.relay.iter().any(|command| {
+        matches!(command, Command::Install { near: side, far, .. }
+            if side.peer == near && far.peer.is_none())
+    });
+    assert!(installed, "{:?}", b.relay);
+    let down = b.ua_gets("INVITE");
+    b.ua_responds(&down, 200, Some(ANSWER));
+    let turned = b.relay.iter().any(|command| {
+        matches!(command, Command::SetPeer { side: holdline_relay::Side::Far, peer: Some(peer), .. }
+            if peer.rtp == addr("127.0.0.1:25000"))
+    });
+    assert!(turned, "{:?}", b.relay);
+}
+
+// spec: X27
+#[test]
+fn a_held_call_stays_held() {
+    let (_dead, mut b, up) = two_nodes();
+    let held = OFFER.replace("sendrecv", "recvonly");
+    b.agent_sends(invite("f1", &up.replaces(), &held));
+    b.agent_gets("100");
+    let early = b.agent_gets("183");
+    assert!(text(&early.sdp().unwrap()).contains("a=sendonly"));
+    let down = b.ua_gets("INVITE");
+    assert!(text(&down.sdp().unwrap()).contains("a=recvonly"));
+    b.ua_responds(&down, 200, Some(&ANSWER.replace("sendrecv", "sendonly")));
+    assert_eq!(b.agent_gets("200").sdp(), early.sdp());
+}
+
+/// The survivor goes the way that the dead node went.
+// spec: D30
+#[test]
+fn the_route_set_is_kept_in_order() {
+    let mut a = Bench::new();
+    a.agent_sends(invite("c1", "", OFFER));
+    let down = a.ua_gets("INVITE");
+    let answer = Builder::response(&down, a.address, 200, b"", Some("ua-tag"))
+        .header(
+            Name::RecordRoute,
+            "<sip:127.0.0.32;lr>, <sip:127.0.0.31;lr>",
+        )
+        .header(Name::Contact, "<sip:ua@127.0.0.1:5099>")
+        .finish(Some(&sdp_body(ANSWER)));
+    a.ua_sends(answer.unwrap());
+    let ok = a
+        .to_agent
+        .iter()
+        .find(|message| message.status() == 200)
+        .unwrap();
+    let first = Message::parse(invite("c1", "", OFFER)).unwrap();
+    let flow = TransportKey::udp(addr(AGENT), a.address);
+    let agent = Dialog::uac(&first, ok, flow).unwrap();
+    let replaces = agent.id.replaces_for_peer().to_value();
+
+    let mut b = Bench::at("127.0.0.12:5060", "bbbbbbbbbbbbbbbb", a.store.clone());
+    b.agent_sends(invite("f1", &format!("Replaces: {replaces}\r\n"), OFFER));
+    b.agent_gets("100");
+    b.agent_gets("183");
+    // It leaves for the first route, not for the downstream UA.
+    let down = b.agent_gets("INVITE");
+    assert_eq!(down.request_uri(), "sip:ua@127.0.0.1:5099");
+    let routes = down.list(Name::Route);
+    assert_eq!(
+        routes,
+        [&b"<sip:127.0.0.31;lr>"[..], b"<sip:127.0.0.32;lr>"]
+    );
+}
+
 /// The call moves twice: the second survivor finds what the first one kept.
 // spec: D31
 #[test]
