@@ -231,7 +231,7 @@ impl Env {
     }
 
     /// A dialog moved away: for a while its late messages are still understood. The number of
-    /// tombs is bounded by twice the capacity: older ones give way.
+    /// tombs is bounded by two for each of twice the capacity: older ones give way.
     pub fn bury(&mut self, now: Time, tag: &str, side: Side) {
         if self.tombs.len() >= self.config.capacity * 4
             && let Some((number, oldest)) = self.tombs.pop_first()

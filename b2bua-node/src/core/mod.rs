@@ -1,9 +1,9 @@
 //! The node's core: a pure state machine that owns every call.
 //!
-//! Near is the agent's side, far the downstream UA's. A call is placed ([`placing`]) or, for an
-//! INVITE with Replaces, taken over from the node that had it ([`claiming`]); the two legs of a
-//! call tell each other what happened ([`pairing`]); what a survivor would need is kept in the
-//! store ([`keeping`]).
+//! Near is the agent's side, far the downstream UA's. A call is placed (`placing`) or, for an
+//! INVITE with Replaces, taken over from the node that had it (`claiming`); the two legs of a
+//! call tell each other what happened (`pairing`); what a survivor would need is kept in the
+//! store (`keeping`).
 
 mod admission;
 mod call;

@@ -138,7 +138,7 @@ impl NodeCore {
         }
     }
 
-    /// Whether a call that is not up yet may still be refused by its caller's own means.
+    /// How far a call is, if it is still there.
     pub(super) fn phase(&self, key: CallKey) -> Option<Phase> {
         self.calls.get(key).map(|call| call.phase)
     }
