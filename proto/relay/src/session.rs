@@ -52,11 +52,22 @@ struct Stream {
     far: u16,
 }
 
-/// What was last sent to a side: its version grows when it changes (RFC 3264 section 8).
+/// What was last sent to a side: its version grows when it changes, its session id stays for as
+/// long as the side's dialog (RFC 3264 section 8).
 #[derive(Clone, Debug, Default)]
 struct Sent {
+    session: u64,
     version: u64,
     body: Bytes,
+}
+
+impl Sent {
+    fn nothing(session: u64) -> Sent {
+        Sent {
+            session,
+            ..Sent::default()
+        }
+    }
 }
 
 /// An offer that is being answered.
@@ -64,6 +75,7 @@ struct Sent {
 struct Exchange {
     offerer: Side,
     offer: Sdp,
+    /// Whether a provisional response brought an answer already.
     answered: bool,
 }
 
@@ -80,6 +92,7 @@ pub struct Session {
     place: Place,
     group: GroupId,
     streams: Vec<Option<Stream>>,
+    /// What each side said last in an exchange that was completed.
     near: Option<Sdp>,
     far: Option<Sdp>,
     exchange: Option<Exchange>,
@@ -103,8 +116,8 @@ impl Session {
             near: None,
             far: None,
             exchange: None,
-            sent_near: Sent::default(),
-            sent_far: Sent::default(),
+            sent_near: Sent::nothing(place.session),
+            sent_far: Sent::nothing(place.session),
             agreed: false,
             attempt: None,
             parked: Vec::new(),
@@ -128,7 +141,8 @@ impl Session {
                 .as_ref()
                 .is_some_and(|exchange| exchange.offerer == from.other());
         if answers {
-            self.answer(out, ports, from, &sdp);
+            let last = matches!(carrier, Carrier::Final | Carrier::Ack);
+            self.answer(ports, out, from, &sdp, last);
         } else {
             self.open(ports, out, from, &sdp)?;
             self.exchange = Some(Exchange {
@@ -136,10 +150,6 @@ impl Session {
                 offer: sdp.clone(),
                 answered: false,
             });
-        }
-        if answers && matches!(carrier, Carrier::Final | Carrier::Ack) {
-            self.exchange = None;
-            self.agreed = true;
         }
         Ok(self.describe(from.other(), &sdp))
     }
@@ -149,9 +159,11 @@ impl Session {
         let Some(exchange) = self.exchange.take() else {
             return;
         };
-        self.attempt = None;
-        if !exchange.answered {
-            self.close_unused(ports, out);
+        self.close_unused(ports, out);
+        if exchange.answered
+            && let (Some(near), Some(far)) = (&self.near, &self.far)
+        {
+            self.set_peers(out, near, far);
         }
     }
 
@@ -173,7 +185,8 @@ impl Session {
             return Ok(None);
         };
         let attempted = self.attempt.is_some();
-        if !attempted {
+        if !attempted && self.agreed {
+            // What was only being asked for is not offered; it is asked for again afterwards.
             self.close_unused(ports, out);
         }
         let mut fresh = Vec::with_capacity(self.streams.len());
@@ -198,10 +211,9 @@ impl Session {
             None => old.into_iter().for_each(|(_, port)| ports.put(port)),
         }
         self.group = group;
-        self.place.session = session;
         self.attempt = Some(session);
         self.take_far(&fresh, out);
-        self.sent_far = Sent::default();
+        self.sent_far = Sent::nothing(session);
         let described = self.describe(Side::Far, &offer);
         self.exchange = Some(Exchange {
             offerer: Side::Near,
@@ -222,25 +234,34 @@ impl Session {
             return false;
         };
         let parked = self.parked.swap_remove(index);
-        let current = self
+        // A stream that was refused meanwhile has no use for its port; it goes with the others.
+        let (live, unused): (Vec<_>, Vec<_>) = parked
+            .ports
+            .into_iter()
+            .partition(|(id, _)| self.streams().any(|stream| stream == *id));
+        let mut current: Vec<(StreamId, u16)> = self
             .streams
             .iter()
             .flatten()
+            .filter(|stream| live.iter().any(|(id, _)| *id == stream.id))
             .map(|stream| (stream.id, stream.far))
             .collect();
-        if let Some(attempt) = self.attempt.replace(session) {
-            self.parked.push(Parked {
-                session: attempt,
-                ports: current,
-            });
-        }
+        current.extend(unused);
+        self.parked.push(Parked {
+            session: self.attempt.replace(session).unwrap_or_default(),
+            ports: current,
+        });
         self.group = group;
-        self.place.session = session;
-        self.take_far(&parked.ports, out);
+        self.sent_far = Sent {
+            version: 1,
+            ..Sent::nothing(session)
+        };
+        self.take_far(&live, out);
         true
     }
 
-    /// The move is over: the ports of the attempts that were not taken are free again.
+    /// The move is over, as a final answer says too: the ports of the attempts that were not
+    /// taken are free again.
     pub fn settled(&mut self, ports: &mut Ports) {
         self.attempt = None;
         for parked in self.parked.drain(..) {
@@ -297,13 +318,11 @@ impl Session {
         let anchors = self.anchors(Side::Near);
         let answer = exchange
             .offer
-            .mirrored(&anchors, self.place.session)
+            .mirrored(&anchors, self.sent_near.session)
             .bytes()
             .clone();
-        self.sent_near = Sent {
-            version: 1,
-            body: without_origin(&answer),
-        };
+        self.sent_near.version = 1;
+        self.sent_near.body = without_origin(&answer);
         Ok((answer, offer))
     }
 
@@ -336,7 +355,7 @@ impl Session {
         self.streams.iter().flatten().map(|stream| stream.id)
     }
 
-    /// Opens a stream for each live m-line that has none yet.
+    /// Opens a stream for each live m-line that has none yet; all of them or none.
     fn open(
         &mut self,
         ports: &mut Ports,
@@ -344,29 +363,35 @@ impl Session {
         from: Side,
         sdp: &Sdp,
     ) -> Result<(), MediaError> {
+        let lacking = |(index, media): &(usize, &Media)| {
+            media.port != 0 && self.streams.get(*index).is_none_or(Option::is_none)
+        };
+        let new: Vec<usize> = sdp
+            .media()
+            .iter()
+            .enumerate()
+            .filter(lacking)
+            .map(|(index, _)| index)
+            .collect();
+        let (used, total) = ports.usage();
+        if total - used < 2 * new.len() {
+            return Err(MediaError::NoPort);
+        }
         self.streams
             .resize(sdp.media().len().max(self.streams.len()), None);
-        for (index, media) in sdp.media().iter().enumerate() {
-            if media.port == 0 || self.streams[index].is_some() {
-                continue;
-            }
-            let near = ports.take().ok_or(MediaError::NoPort)?;
-            let Some(far) = ports.take() else {
-                ports.put(near);
+        for index in new {
+            let (Some(near), Some(far)) = (ports.take(), ports.take()) else {
                 return Err(MediaError::NoPort);
             };
-            let stream = Stream {
-                id: ports.stream(),
-                near,
-                far,
-            };
-            self.streams[index] = Some(stream);
+            let id = ports.stream();
+            self.streams[index] = Some(Stream { id, near, far });
+            let media = &sdp.media()[index];
             let side = |side: Side, ip, port| SideSpec {
                 local: SocketAddr::new(ip, port),
-                peer: if side == from { peer_of(media) } else { None },
+                peer: peer_of(media, media.mux).filter(|_| side == from),
             };
             out.push(Command::Install {
-                stream: stream.id,
+                stream: id,
                 near: side(Side::Near, self.place.near, near),
                 far: side(Side::Far, self.place.far, far),
                 group: self.group,
@@ -377,7 +402,16 @@ impl Session {
         Ok(())
     }
 
-    fn answer(&mut self, out: &mut Vec<Command>, ports: &mut Ports, from: Side, sdp: &Sdp) {
+    /// Takes the answer of `from`. Only the last one, in a final response or an ACK, closes what
+    /// it refuses and is what was agreed: one in a provisional response may still be replaced.
+    fn answer(
+        &mut self,
+        ports: &mut Ports,
+        out: &mut Vec<Command>,
+        from: Side,
+        sdp: &Sdp,
+        last: bool,
+    ) {
         let Some(exchange) = &mut self.exchange else {
             return;
         };
@@ -387,28 +421,33 @@ impl Session {
             Side::Far => (offer, sdp.clone()),
             Side::Near => (sdp.clone(), offer),
         };
-        for index in 0..self.streams.len() {
-            let Some(stream) = self.streams[index] else {
+        self.set_peers(out, &near, &far);
+        if last {
+            (self.near, self.far) = (Some(near), Some(far));
+            self.exchange = None;
+            self.agreed = true;
+            self.close_unused(ports, out);
+            self.settled(ports);
+        }
+    }
+
+    /// Tells the relay where both sides of each live stream want their packets.
+    fn set_peers(&self, out: &mut Vec<Command>, near: &Sdp, far: &Sdp) {
+        let streams = self.streams.iter().zip(near.media()).zip(far.media());
+        for ((stream, near), far) in streams {
+            let Some(stream) = stream.filter(|_| near.port != 0 && far.port != 0) else {
                 continue;
             };
-            match (near.media().get(index), far.media().get(index)) {
-                (Some(near), Some(far)) if near.port != 0 && far.port != 0 => {
-                    for (side, media) in [(Side::Near, near), (Side::Far, far)] {
-                        let peer = peer_of(media);
-                        out.push(Command::SetPeer {
-                            stream: stream.id,
-                            side,
-                            peer,
-                        });
-                    }
-                }
-                _ => {
-                    self.streams[index] = None;
-                    close(stream, ports, out);
-                }
+            // An offer of rtcp-mux holds only where the answer has it too (RFC 5761 5.1.1).
+            let mux = near.mux && far.mux;
+            for (side, media) in [(Side::Near, near), (Side::Far, far)] {
+                out.push(Command::SetPeer {
+                    stream: stream.id,
+                    side,
+                    peer: peer_of(media, mux),
+                });
             }
         }
-        (self.near, self.far) = (Some(near), Some(far));
     }
 
     /// Closes the streams that the descriptions in force do not have.
@@ -451,13 +490,11 @@ impl Session {
         };
         let body = without_origin(anchored.bytes());
         if sent.body != body {
-            *sent = Sent {
-                version: sent.version + 1,
-                body,
-            };
+            sent.version += 1;
+            sent.body = body;
         }
         anchored
-            .with_origin(self.place.session, sent.version, ip)
+            .with_origin(sent.session, sent.version, ip)
             .bytes()
             .clone()
     }
@@ -469,12 +506,19 @@ fn close(stream: Stream, ports: &mut Ports, out: &mut Vec<Command>) {
     ports.put(stream.far);
 }
 
-fn peer_of(media: &Media) -> Option<Peer> {
+/// Where a side wants its packets. `mux`: RTCP comes with RTP; a side that offered it in vain
+/// takes RTCP on the port after RTP.
+fn peer_of(media: &Media, mux: bool) -> Option<Peer> {
     let rtp = media.rtp_addr()?;
-    Some(Peer {
-        rtp,
-        rtcp: if media.mux { Some(rtp) } else { media.rtcp },
-    })
+    let rtcp = match (mux, media.mux) {
+        (true, _) => Some(rtp),
+        (false, true) => rtp
+            .port()
+            .checked_add(1)
+            .map(|port| SocketAddr::new(rtp.ip(), port)),
+        (false, false) => media.rtcp,
+    };
+    Some(Peer { rtp, rtcp })
 }
 
 /// The description without its o= line, to see whether anything else changed.
