@@ -1,5 +1,6 @@
 //! The setup of a leg: the INVITE that makes its dialog, as caller and as callee.
 
+use crate::ack::AckDue;
 use crate::leg::{Ctx, Leg, State};
 use crate::passage::Passage;
 use crate::signal::{EndCause, Signal};
@@ -46,6 +47,7 @@ impl<O: Copy> Leg<O> {
     ) -> Result<Leg<O>, Reject> {
         let tag = ctx.tokens.tag();
         let mut leg = Leg::new(owner, State::Incoming(server), invite.call_id(), &tag);
+        leg.setup = Some(server);
         let dialog = Dialog::uas(invite, &tag, from);
         leg.dialog = Some(dialog.ok_or(Reject {
             status: 400,
@@ -98,14 +100,25 @@ impl<O: Copy> Leg<O> {
         let State::Incoming(server) = self.state else {
             return;
         };
-        self.respond(ctx, server, status, reason, passage);
+        let sent = self.respond(ctx, server, status, reason, passage);
         match status {
-            200..=299 => {
-                self.state = State::Up;
-                self.answered = Some(server);
+            200..=299 if !sent => {
+                self.refuse(ctx, server, 500, "Answer Cannot Be Relayed");
+                self.over(ctx, EndCause::Own, Passage::default());
             }
-            300.. => self.state = State::Over,
+            200..=299 => {
+                let invite = ctx.layer.request_of(server);
+                let asked = invite.is_some_and(|(invite, _)| invite.sdp().is_none());
+                self.state = State::Up;
+                self.answered
+                    .insert(server, asked && passage.sdp().is_some());
+            }
+            // What cannot be printed as it is goes without what it carried.
+            _ if !sent => self.refuse(ctx, server, status, ""),
             _ => {}
+        }
+        if status >= 300 {
+            self.is_refused(ctx);
         }
     }
 
@@ -113,7 +126,7 @@ impl<O: Copy> Leg<O> {
     pub(crate) fn cancelled(&mut self, ctx: &mut Ctx<'_, O>, server: ServerId, cancel: &Message) {
         if self.state == State::Incoming(server) {
             self.respond(ctx, server, 487, b"", &Passage::default());
-            self.over(EndCause::Peer, Passage::reason_of(cancel));
+            self.over(ctx, EndCause::Peer, Passage::reason_of(cancel));
         }
     }
 
@@ -136,14 +149,17 @@ impl<O: Copy> Leg<O> {
                 }
                 200..=299 => self.answered_by_peer(ctx, invite, response, from),
                 _ => {
-                    self.state = State::Over;
+                    self.is_refused(ctx);
                     self.signal_setup(response);
                 }
             },
             State::Cancelling(own) if own == client => match status {
                 // The 2xx crossed our CANCEL (RFC 3261 15): accept it and hang up.
-                200..=299 => self.decline_answer(ctx, invite, response, from),
-                300.. => self.state = State::Over,
+                200..=299 => {
+                    self.is_refused(ctx);
+                    self.dialog = self.decline_answer(ctx, invite, response, from);
+                }
+                300.. => self.is_refused(ctx),
                 _ => {}
             },
             _ if (200..300).contains(&status) => self.repeated_answer(ctx, invite, response, from),
@@ -154,7 +170,20 @@ impl<O: Copy> Leg<O> {
     fn early_dialog(&mut self, invite: &Message, response: &Message, from: TransportKey) {
         let known = self.dialog.as_ref().map(|dialog| &*dialog.id.remote_tag);
         if response.to_tag().is_some() && known != response.to_tag() {
+            let early = self.dialog.take();
             self.dialog = Dialog::uac(invite, response, from);
+            self.count_on(early);
+        }
+    }
+
+    /// Another branch of the fork speaks: our requests are numbered on, so that a branch which
+    /// speaks again later sees no number twice.
+    fn count_on(&mut self, early: Option<Dialog>) {
+        if let (Some(dialog), Some(early)) = (&mut self.dialog, early) {
+            dialog.local_seq = dialog.local_seq.max(early.local_seq);
+            if dialog.id == early.id {
+                dialog.remote_seq = early.remote_seq;
+            }
         }
     }
 
@@ -165,29 +194,40 @@ impl<O: Copy> Leg<O> {
         response: &Message,
         from: TransportKey,
     ) {
-        let Some(mut dialog) = Dialog::uac(invite, response, from) else {
-            // A 2xx without a Contact or a tag makes no dialog that could be acknowledged.
-            self.state = State::Over;
+        let Some(dialog) = Dialog::uac(invite, response, from) else {
+            // A 2xx without a tag makes no dialog that could be acknowledged.
+            self.is_refused(ctx);
             self.signals.push_back(Signal::Refuse {
                 status: 502,
-                reason: Bytes::from_static(b"Answer Without Contact Or Tag"),
+                reason: Bytes::from_static(b"Answer Without Tag"),
                 passage: Passage::default(),
             });
             return;
         };
-        if let Some(early) = &self.dialog
-            && early.id == dialog.id
-        {
-            dialog.local_seq = dialog.local_seq.max(early.local_seq);
-            dialog.remote_seq = early.remote_seq;
-        }
-        self.dialog = Some(dialog);
+        let early = self.dialog.replace(dialog);
+        self.count_on(early);
         self.state = State::Up;
-        self.ack_awaited = Some(response.cseq().number);
-        if self.offered {
+        self.signal_setup(response);
+        self.acknowledge_or_wait(ctx, response, self.offered);
+    }
+
+    /// A 2xx came: where we had made the offer, or there is none, its ACK need not wait for the
+    /// other leg's.
+    pub(crate) fn acknowledge_or_wait(
+        &mut self,
+        ctx: &mut Ctx<'_, O>,
+        response: &Message,
+        offered: bool,
+    ) {
+        let offer = response.sdp().filter(|_| !offered);
+        let waits = offer.is_some();
+        let number = response.cseq().number;
+        self.ack_due = Some(AckDue { number, offer });
+        if self.is_over() {
+            self.send_last_ack(ctx);
+        } else if !waits {
             self.send_ack(ctx, &Passage::default());
         }
-        self.signal_setup(response);
     }
 
     /// A 2xx again: our ACK was lost, or another branch of a fork answered too.
@@ -199,30 +239,10 @@ impl<O: Copy> Leg<O> {
         from: TransportKey,
     ) {
         let known = self.dialog.as_ref().map(|dialog| &*dialog.id.remote_tag);
-        if known == response.to_tag() {
-            self.repeat_ack(ctx, response.cseq().number);
-        } else {
-            let own = (self.state, self.dialog.take());
+        let ours = known == response.to_tag() && !self.is_over();
+        if !self.repeat_ack(ctx, response) && !ours {
             self.decline_answer(ctx, invite, response, from);
-            (self.state, self.dialog) = own;
         }
-    }
-
-    /// ACK and BYE for an answer that nobody wants any more.
-    fn decline_answer(
-        &mut self,
-        ctx: &mut Ctx<'_, O>,
-        invite: &Message,
-        response: &Message,
-        from: TransportKey,
-    ) {
-        self.state = State::Over;
-        self.dialog = Dialog::uac(invite, response, from);
-        let acked = self.acked.take();
-        self.ack_awaited = Some(response.cseq().number);
-        self.send_ack(ctx, &Passage::default());
-        self.acked = acked.or(self.acked.take());
-        self.send_bye(ctx, &Passage::default());
     }
 
     fn signal_setup(&mut self, response: &Message) {

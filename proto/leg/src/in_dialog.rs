@@ -1,6 +1,6 @@
 //! Requests inside a dialog, both ways, and their replies.
 
-use crate::leg::{Ctx, Leg, State};
+use crate::leg::{Ctx, Leg, State, refreshes_target};
 use crate::passage::Passage;
 use crate::signal::{EndCause, RequestId, Signal};
 use bytes::Bytes;
@@ -12,20 +12,33 @@ use holdline_wire::{Message, Method, TransportKey};
 #[derive(Debug)]
 pub(crate) struct PendingIn {
     pub(crate) method: Method,
+    /// Whether it is an offer, or asks for one.
+    offers: bool,
+    /// Whether the session description is in the request.
+    offered: bool,
 }
 
 /// A request of ours that waits for the peer's reply.
 #[derive(Debug)]
 pub(crate) struct PendingOut {
-    /// Whose request it is on the other leg; `None` where it is our own.
-    pub(crate) id: Option<RequestId>,
-    pub(crate) method: Method,
-    pub(crate) passage: Passage,
+    /// Whose request it is on the other leg.
+    id: RequestId,
+    method: Method,
+    offers: bool,
+    offered: bool,
 }
 
-/// Whether a request may carry an offer, so that two must not cross (RFC 3261 14, RFC 3311 5.2).
-fn offers(method: &Method) -> bool {
-    matches!(method, Method::Invite | Method::Update)
+/// A request of the other leg that is sent later.
+pub(crate) type Deferred = (RequestId, Method, Passage);
+
+/// Whether a request is an offer or asks for one, so that two must not cross (RFC 3261 14,
+/// RFC 3311 5.2). An UPDATE without a description only refreshes.
+fn offers(method: &Method, offered: bool) -> bool {
+    match method {
+        Method::Invite => true,
+        Method::Update => offered,
+        _ => false,
+    }
 }
 
 impl<O: Copy> Leg<O> {
@@ -47,10 +60,15 @@ impl<O: Copy> Leg<O> {
         }
         match request.method() {
             Method::Bye => self.on_bye(ctx, server, request),
-            _ if self.is_over() => self.refuse(ctx, server, 481, ""),
-            // We never send provisional responses reliably, so nothing is there to PRACK.
+            _ if self.is_over() || self.closing.is_some() => self.refuse(ctx, server, 481, ""),
+            // We never send provisional responses reliably, so nothing is there to PRACK, and
+            // whoever insists on them hears that (RFC 3262 3).
             Method::Prack => self.refuse(ctx, server, 481, ""),
-            method if offers(method) => self.on_offer(ctx, server, request),
+            _ if request.has_token(Name::Require, "100rel") => {
+                let header = (Name::Unsupported, "100rel".to_owned());
+                self.refuse_with(ctx, server, 420, header);
+            }
+            Method::Invite | Method::Update => self.on_offer(ctx, server, request),
             _ => self.pass_on(server, request),
         }
     }
@@ -75,36 +93,21 @@ impl<O: Copy> Leg<O> {
         }
     }
 
-    fn on_bye(&mut self, ctx: &mut Ctx<'_, O>, server: ServerId, bye: &Message) {
-        self.respond(ctx, server, 200, b"", &Passage::default());
-        if self.is_over() {
-            return;
-        }
-        self.refuse_pending(ctx);
-        if let State::Incoming(invite) = self.state {
-            self.respond(ctx, invite, 487, b"", &Passage::default());
-        }
-        if let Some(invite) = self.answered.take() {
-            ctx.layer.acked(invite);
-        }
-        self.over(EndCause::Peer, Passage::reason_of(bye));
-    }
-
     fn on_offer(&mut self, ctx: &mut Ctx<'_, O>, server: ServerId, request: &Message) {
-        if self.pending_out.values().any(|out| offers(&out.method)) {
-            return self.refuse(ctx, server, 491, "");
-        }
-        if self
+        let offers = offers(request.method(), request.sdp().is_some());
+        let again = self
             .pending_in
             .values()
-            .any(|pending| offers(&pending.method))
-        {
+            .any(|pending| (offers && pending.offers) || pending.method == *request.method());
+        // Without reliable provisional responses the first offer is answered by the 2xx alone.
+        let unanswered = matches!(self.state, State::Incoming(_)) && offers;
+        if again || unanswered {
             let after = ctx.tokens.below(11).to_string();
-            let mut passage = Passage::default();
-            passage
-                .headers
-                .push((Bytes::from_static(b"Retry-After"), Bytes::from(after)));
-            return self.respond(ctx, server, 500, b"", &passage);
+            return self.refuse_with(ctx, server, 500, (Name::RetryAfter, after));
+        }
+        let awaits_answer = self.answered.values().any(|offer| *offer);
+        if offers && (self.is_offering() || awaits_answer) {
+            return self.refuse(ctx, server, 491, "");
         }
         if *request.method() == Method::Invite {
             self.respond(ctx, server, 100, b"", &Passage::default());
@@ -112,36 +115,30 @@ impl<O: Copy> Leg<O> {
         self.pass_on(server, request);
     }
 
+    /// Whether the peer has not answered an offer of ours yet, or we its.
+    fn is_offering(&self) -> bool {
+        let calling = matches!(self.state, State::Calling(_) | State::Cancelling(_));
+        let asked = self.pending_out.values().any(|out| out.offers);
+        calling || asked || self.ack_due.is_some() || self.deferred.is_some()
+    }
+
     fn pass_on(&mut self, server: ServerId, request: &Message) {
         let method = request.method().clone();
+        let passage = Passage::of(request);
+        let offered = passage.sdp().is_some();
         self.pending_in.insert(
             server,
             PendingIn {
                 method: method.clone(),
+                offers: offers(&method, offered),
+                offered,
             },
         );
-        let passage = Passage::of(request);
         self.signals.push_back(Signal::Request {
             id: RequestId(server),
             method,
             passage,
         });
-    }
-
-    fn refuse(&self, ctx: &mut Ctx<'_, O>, server: ServerId, status: u16, reason: &str) {
-        self.respond(ctx, server, status, reason.as_bytes(), &Passage::default());
-    }
-
-    /// What the peer still asks gets its end together with the call.
-    pub(crate) fn refuse_pending(&mut self, ctx: &mut Ctx<'_, O>) {
-        for (server, pending) in std::mem::take(&mut self.pending_in) {
-            let status = if pending.method == Method::Invite {
-                487
-            } else {
-                481
-            };
-            self.refuse(ctx, server, status, "");
-        }
     }
 
     /// Answers a request of the peer with the other leg's reply.
@@ -156,48 +153,19 @@ impl<O: Copy> Leg<O> {
         let Some(pending) = self.pending_in.remove(&id.0) else {
             return;
         };
-        self.respond(ctx, id.0, status, reason, passage);
-        if pending.method == Method::Invite && (200..300).contains(&status) {
-            self.answered = Some(id.0);
-        }
-    }
-
-    /// The peer's ACK for a 2xx of ours.
-    pub fn on_ack(&mut self, ctx: &mut Ctx<'_, O>, ack: &Message) {
-        let Some(server) = self.answered else { return };
-        let number = ctx
-            .layer
-            .request_of(server)
-            .map(|(invite, _)| invite.cseq().number);
-        if number.is_some_and(|number| number != ack.cseq().number) {
-            return;
-        }
-        self.answered = None;
-        ctx.layer.acked(server);
-        self.signals.push_back(Signal::Ack {
-            passage: Passage::of(ack),
-        });
-    }
-
-    /// Sends the ACK that a 2xx to our INVITE waits for.
-    pub(crate) fn send_ack(&mut self, ctx: &mut Ctx<'_, O>, passage: &Passage) {
-        let (Some(number), Some(dialog)) = (self.ack_awaited, self.dialog.as_ref()) else {
-            return;
-        };
-        self.ack_awaited = None;
-        let branch = ctx.tokens.branch();
-        let builder = passage.write(dialog.ack(number, &branch));
-        if let Ok(bytes) = builder.finish(passage.body.as_ref()) {
-            ctx.layer.send_ack(dialog.next_hop(), bytes.clone());
-            self.acked = Some((number, bytes));
-        }
-    }
-
-    pub(crate) fn repeat_ack(&mut self, ctx: &mut Ctx<'_, O>, number: u32) {
-        if let (Some((acked, bytes)), Some(dialog)) = (&self.acked, &self.dialog)
-            && *acked == number
-        {
-            ctx.layer.send_ack(dialog.next_hop(), bytes.clone());
+        let sent = self.respond(ctx, id.0, status, reason, passage);
+        if pending.method != Method::Invite || !(200..300).contains(&status) {
+            if !sent {
+                self.refuse(ctx, id.0, status, "");
+            }
+        } else if sent {
+            let offers = !pending.offered && passage.sdp().is_some();
+            self.answered.insert(id.0, offers);
+        } else {
+            // The other side has changed its session: this one cannot follow.
+            self.refuse(ctx, id.0, 500, "Answer Cannot Be Relayed");
+            self.send_bye(ctx, &Passage::default());
+            self.over(ctx, EndCause::Own, Passage::default());
         }
     }
 
@@ -209,24 +177,27 @@ impl<O: Copy> Leg<O> {
         method: &Method,
         passage: &Passage,
     ) {
-        let crossing = offers(method)
-            && (self.pending_out.values().any(|out| offers(&out.method))
-                || self
-                    .pending_in
-                    .values()
-                    .any(|pending| offers(&pending.method))
-                || self.ack_awaited.is_some());
-        let early = !self.is_up() && (*method == Method::Invite || self.dialog.is_none());
-        if crossing || early || self.is_over() {
-            let status = if self.is_over() { 481 } else { 491 };
-            return self.replied(id, status, Passage::default());
+        let offered = passage.sdp().is_some();
+        let offers = offers(method, offered);
+        if self.is_over() || self.closing.is_some() || matches!(self.state, State::Cancelling(_)) {
+            return self.replied(id, 481, Passage::default());
+        }
+        let asked = self.pending_in.values().any(|pending| pending.offers);
+        let crossing = offers && (asked || self.is_offering() || !self.is_up());
+        if crossing || self.dialog.is_none() {
+            return self.replied(id, 491, Passage::default());
+        }
+        if offers && !self.answered.is_empty() {
+            // The peer's ACK is on its way (RFC 3261 14.1).
+            self.deferred = Some((id, method.clone(), passage.clone()));
+            return;
         }
         let Some(dialog) = self.dialog.as_mut() else {
             return;
         };
         let branch = ctx.tokens.branch();
         let mut builder = dialog.request(method, &branch);
-        if offers(method) || matches!(method, Method::Refer | Method::Subscribe | Method::Notify) {
+        if refreshes_target(method) {
             builder = builder.header(Name::Contact, &ctx.stamp.contact);
         }
         let built = passage.write(builder).finish(passage.body.as_ref());
@@ -234,15 +205,13 @@ impl<O: Copy> Leg<O> {
         match built {
             Ok(bytes) => {
                 let client = ctx.layer.request(ctx.now, hop, bytes, self.owner, None);
-                let (id, method, passage) = (Some(id), method.clone(), passage.clone());
-                self.pending_out.insert(
-                    client,
-                    PendingOut {
-                        id,
-                        method,
-                        passage,
-                    },
-                );
+                let pending = PendingOut {
+                    id,
+                    method: method.clone(),
+                    offers,
+                    offered,
+                };
+                self.pending_out.insert(client, pending);
             }
             Err(_) => self.replied(id, 513, Passage::default()),
         }
@@ -258,7 +227,10 @@ impl<O: Copy> Leg<O> {
     }
 
     pub(crate) fn cancel_request(&mut self, ctx: &mut Ctx<'_, O>, id: RequestId) {
-        let found = self.pending_out.iter().find(|(_, out)| out.id == Some(id));
+        if self.deferred.take_if(|(own, _, _)| *own == id).is_some() {
+            return self.replied(id, 487, Passage::default());
+        }
+        let found = self.pending_out.iter().find(|(_, out)| out.id == id);
         if let Some((client, _)) = found {
             ctx.layer.cancel(ctx.now, *client, &[]);
         }
@@ -287,7 +259,7 @@ impl<O: Copy> Leg<O> {
         if own_setup || invite.to_tag().is_none() {
             self.on_setup_response(ctx, client, response, from, &invite);
         } else if (200..300).contains(&response.status()) {
-            self.repeat_ack(ctx, response.cseq().number);
+            self.repeat_ack(ctx, response);
         }
     }
 
@@ -300,30 +272,27 @@ impl<O: Copy> Leg<O> {
             return;
         };
         if (200..300).contains(&status) {
-            if let Some(dialog) = self.dialog.as_mut()
-                && offers(&out.method)
-            {
+            if let Some(dialog) = self.dialog.as_mut() {
                 dialog.refresh(response);
             }
             if out.method == Method::Invite {
-                self.ack_awaited = Some(response.cseq().number);
-                if out.passage.sdp().is_some() {
-                    self.send_ack(ctx, &Passage::default());
-                }
+                self.acknowledge_or_wait(ctx, response, out.offered);
             }
         }
-        if let Some(id) = out.id {
-            let reason = Bytes::copy_from_slice(response.reason());
-            let passage = Passage::of(response);
-            self.signals.push_back(Signal::Reply {
-                id,
-                status,
-                reason,
-                passage,
-            });
+        if self.is_over() {
+            return;
         }
-        // RFC 5057: 481 says that the whole dialog is gone; 408 only for what keeps it alive.
-        if status == 481 || (status == 408 && offers(&out.method)) {
+        self.signals.push_back(Signal::Reply {
+            id: out.id,
+            status,
+            reason: Bytes::copy_from_slice(response.reason()),
+            passage: Passage::of(response),
+        });
+        // RFC 5057: 481 says that the call is gone there, but of a subscription only that it is;
+        // 408 counts only for what keeps the call alive.
+        let subscribes = matches!(out.method, Method::Subscribe | Method::Notify);
+        let keeps_alive = matches!(out.method, Method::Invite | Method::Update);
+        if (status == 481 && !subscribes) || (status == 408 && keeps_alive) {
             self.dialog_gone(ctx, status);
         }
     }
@@ -338,22 +307,13 @@ impl<O: Copy> Leg<O> {
             return;
         };
         let status = if transport { 503 } else { 408 };
-        if let Some(id) = out.id {
-            self.replied(id, status, Passage::default());
+        if self.is_over() {
+            return;
         }
-        if offers(&out.method) && !transport {
+        self.replied(out.id, status, Passage::default());
+        let keeps_alive = matches!(out.method, Method::Invite | Method::Update);
+        if keeps_alive && !transport {
             self.dialog_gone(ctx, status);
-        }
-    }
-
-    fn dialog_gone(&mut self, ctx: &mut Ctx<'_, O>, status: u16) {
-        if self.is_up() {
-            if status == 408 {
-                // The peer may live although it did not answer this: tell it.
-                self.send_bye(ctx, &Passage::default());
-            }
-            self.refuse_pending(ctx);
-            self.over(EndCause::Gone, Passage::default());
         }
     }
 }

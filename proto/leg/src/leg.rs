@@ -1,10 +1,10 @@
 //! One leg of a call: a dialog with its transactions, seen from our side.
 
+use crate::ack::{AckDue, SentAck};
 use crate::identity::Stamp;
-use crate::in_dialog::{PendingIn, PendingOut};
+use crate::in_dialog::{Deferred, PendingIn, PendingOut};
 use crate::passage::Passage;
-use crate::signal::{EndCause, RequestId, Signal};
-use bytes::Bytes;
+use crate::signal::{RequestId, Signal};
 use holdline_wire::build::Builder;
 use holdline_wire::dialog::{Dialog, DialogId};
 use holdline_wire::header::Name;
@@ -51,12 +51,18 @@ pub struct Leg<O> {
     pub(crate) dialog: Option<Dialog>,
     /// Whether our own INVITE carried an offer (then our ACK carries nothing).
     pub(crate) offered: bool,
-    /// The number of our INVITE whose ACK waits for the other leg's.
-    pub(crate) ack_awaited: Option<u32>,
-    /// The last ACK that we sent, by its number: repeated for a repeated 2xx.
-    pub(crate) acked: Option<(u32, Bytes)>,
-    /// The INVITE transaction of the peer whose 2xx waits for its ACK.
-    pub(crate) answered: Option<ServerId>,
+    /// The 2xx of the peer whose ACK waits for the other leg's.
+    pub(crate) ack_due: Option<AckDue>,
+    /// The last ACKs that we sent: repeated for a repeated 2xx.
+    pub(crate) acks: VecDeque<SentAck>,
+    /// The INVITE of the peer that made the dialog.
+    pub(crate) setup: Option<ServerId>,
+    /// The INVITEs of the peer whose 2xx wait for their ACK, and whether that 2xx was an offer.
+    pub(crate) answered: BTreeMap<ServerId, bool>,
+    /// The BYE that waits for the ACK of the 2xx that made the dialog (RFC 3261 15).
+    pub(crate) closing: Option<Passage>,
+    /// The re-INVITE of the other leg that waits for an ACK of the peer (RFC 3261 14.1).
+    pub(crate) deferred: Option<Deferred>,
     pub(crate) pending_in: BTreeMap<ServerId, PendingIn>,
     pub(crate) pending_out: BTreeMap<ClientId, PendingOut>,
     pub(crate) signals: VecDeque<Signal>,
@@ -71,9 +77,12 @@ impl<O: Copy> Leg<O> {
             call_id: call_id.into(),
             dialog: None,
             offered: false,
-            ack_awaited: None,
-            acked: None,
-            answered: None,
+            ack_due: None,
+            acks: VecDeque::new(),
+            setup: None,
+            answered: BTreeMap::new(),
+            closing: None,
+            deferred: None,
             pending_in: BTreeMap::new(),
             pending_out: BTreeMap::new(),
             signals: VecDeque::new(),
@@ -85,9 +94,10 @@ impl<O: Copy> Leg<O> {
         self.state
     }
 
-    /// Whether the dialog is confirmed and lives.
+    /// Whether the dialog is confirmed and lives. (It does not where only the peer's ACK is
+    /// missing before our BYE may leave.)
     pub fn is_up(&self) -> bool {
-        self.state == State::Up
+        self.state == State::Up && self.closing.is_none()
     }
 
     /// Whether nothing more will come of this leg.
@@ -170,89 +180,8 @@ impl<O: Copy> Leg<O> {
         }
     }
 
-    /// Ends the leg from our side: BYE, CANCEL or a refusal, whichever its state asks for.
-    pub fn end(&mut self, ctx: &mut Ctx<'_, O>, passage: &Passage) {
-        self.refuse_pending(ctx);
-        match self.state {
-            State::Incoming(_) => {
-                self.answer_setup(ctx, 480, b"", passage);
-            }
-            State::Calling(client) => {
-                let reason = passage.headers.iter().find_map(|(name, value)| {
-                    let reason = name.eq_ignore_ascii_case(b"Reason");
-                    reason.then(|| std::str::from_utf8(value).ok()).flatten()
-                });
-                let extra: Vec<(&str, &str)> = reason.map(|r| ("Reason", r)).into_iter().collect();
-                ctx.layer.cancel(ctx.now, client, &extra);
-                self.state = State::Cancelling(client);
-            }
-            State::Up => self.send_bye(ctx, passage),
-            State::Cancelling(_) | State::Over => {}
-        }
-    }
-
-    /// Forgets the leg without a word: its peer is known to be dead.
-    pub fn abandon(&mut self, layer: &mut Layer<O>) {
-        if let State::Calling(client) | State::Cancelling(client) = self.state {
-            layer.abandon(client);
-        }
-        for client in std::mem::take(&mut self.pending_out).into_keys() {
-            layer.abandon(client);
-        }
-        if let Some(server) = self.answered.take() {
-            layer.acked(server);
-        }
-        self.pending_in.clear();
-        self.signals.clear();
-        self.state = State::Over;
-    }
-
-    /// The peer never acknowledged the 2xx of `server` (RFC 3261 13.3.1.4): BYE.
-    pub fn on_no_ack(&mut self, ctx: &mut Ctx<'_, O>, server: ServerId) {
-        if self.answered == Some(server) && self.is_up() {
-            self.answered = None;
-            self.send_bye(ctx, &Passage::default());
-            self.over(EndCause::NoAck, Passage::default());
-        }
-    }
-
-    /// A client transaction of this leg ended without a final response.
-    pub fn on_timeout(&mut self, ctx: &mut Ctx<'_, O>, client: ClientId, transport: bool) {
-        match self.state {
-            State::Calling(own) if own == client => {
-                self.state = State::Over;
-                let status = if transport { 503 } else { 408 };
-                self.signals.push_back(Signal::Refuse {
-                    status,
-                    reason: Bytes::new(),
-                    passage: Passage::default(),
-                });
-            }
-            State::Cancelling(own) if own == client => self.state = State::Over,
-            _ => self.request_timed_out(ctx, client, transport),
-        }
-    }
-
-    /// Tells the other leg that this one is over.
-    pub(crate) fn over(&mut self, cause: EndCause, passage: Passage) {
-        self.state = State::Over;
-        self.signals.push_back(Signal::End { cause, passage });
-    }
-
-    pub(crate) fn send_bye(&mut self, ctx: &mut Ctx<'_, O>, passage: &Passage) {
-        self.state = State::Over;
-        let Some(dialog) = self.dialog.as_mut() else {
-            return;
-        };
-        let branch = ctx.tokens.branch();
-        let builder = passage.write(dialog.request(&Method::Bye, &branch));
-        let hop = dialog.next_hop();
-        if let Ok(bytes) = builder.finish(None) {
-            ctx.layer.request(ctx.now, hop, bytes, self.owner, None);
-        }
-    }
-
-    /// Sends `status` for the request of `server`, with the passage's headers and body.
+    /// Sends `status` for the request of `server`, with the passage's headers and body. False
+    /// where the passage makes that no message that can be sent.
     pub(crate) fn respond(
         &self,
         ctx: &mut Ctx<'_, O>,
@@ -260,24 +189,27 @@ impl<O: Copy> Leg<O> {
         status: u16,
         reason: &[u8],
         passage: &Passage,
-    ) {
+    ) -> bool {
         let Some((request, from)) = ctx.layer.request_of(server) else {
-            return;
+            return true;
         };
         let tag = (status > 100).then_some(&*self.local_tag);
         let mut builder = Builder::response(request, from.remote, status, reason, tag);
         let invite = *request.method() == Method::Invite;
-        let makes_dialog = request.to_tag().is_none() && invite && status > 100 && status < 300;
-        if makes_dialog {
+        let succeeds = status > 100 && status < 300;
+        if request.to_tag().is_none() && invite && succeeds {
             builder = builder.record_routes(request);
         }
-        let refreshes = invite || *request.method() == Method::Update;
-        if refreshes && status > 100 && status < 300 {
+        if refreshes_target(request.method()) && succeeds {
             builder = builder.header(Name::Contact, &ctx.stamp.contact);
         }
         builder = passage.write(ctx.stamp.mark(builder));
-        if let Ok(bytes) = builder.finish(passage.body.as_ref()) {
-            ctx.layer.respond(ctx.now, server, status, bytes);
+        match builder.finish(passage.body.as_ref()) {
+            Ok(bytes) => {
+                ctx.layer.respond(ctx.now, server, status, bytes);
+                true
+            }
+            Err(_) => false,
         }
     }
 
@@ -301,4 +233,13 @@ impl<O: Copy> Leg<O> {
             && message.to_tag() == Some(&*self.local_tag)
             && message.from_tag() == remote
     }
+}
+
+/// Whether a request and its success carry a Contact (RFC 3261 12.2, RFC 3311 5.1, RFC 3515 2.2,
+/// RFC 6665 8).
+pub(crate) fn refreshes_target(method: &Method) -> bool {
+    matches!(
+        method,
+        Method::Invite | Method::Update | Method::Refer | Method::Subscribe | Method::Notify
+    )
 }

@@ -1,7 +1,9 @@
 //! One B2BUA leg (dialog, transactions, offers) as a pure state machine, and the neutral signals
 //! by which the two legs of a call speak to each other: a leg never sees the other's messages.
 
+mod ack;
 mod call_setup;
+mod ending;
 mod identity;
 mod in_dialog;
 mod leg;

@@ -44,21 +44,22 @@ fn is_own(name: Name<'_>) -> bool {
 
 impl Passage {
     /// What of `message` travels on. Reliable provisional responses (RFC 3262) end here: the
-    /// `100rel` token is taken out of Supported, since neither leg sends PRACK.
+    /// `100rel` token is taken out of Supported and Require, since neither leg sends PRACK.
     pub fn of(message: &Message) -> Passage {
         let whole = message.bytes();
+        // There a Contact says where else to ask (RFC 3261 8.1.3.4, 21.4.23), not who we are.
+        let redirects = matches!(message.status(), 300..=399 | 485);
         let mut headers = Vec::new();
         for field in message.fields() {
-            if is_own(field.name) {
+            if is_own(field.name) && !(redirects && field.name == Name::Contact) {
                 continue;
             }
             let name = whole.slice_ref(field.raw_name);
-            if field.name == Name::Supported {
-                if let Some(kept) = without_token(field.value, "100rel") {
-                    headers.push((name, kept));
-                }
+            let value = whole.slice_ref(field.value);
+            if matches!(field.name, Name::Supported | Name::Require) {
+                headers.extend(without_token(value, "100rel").map(|kept| (name, kept)));
             } else {
-                headers.push((name, whole.slice_ref(field.value)));
+                headers.push((name, value));
             }
         }
         Passage {
@@ -166,13 +167,18 @@ impl Passage {
     }
 }
 
-/// The token list `value` without `token`; `None` where nothing is left.
-fn without_token(value: &[u8], token: &str) -> Option<Bytes> {
-    let text = String::from_utf8_lossy(value);
-    let kept: Vec<&str> = text
-        .split(',')
-        .map(str::trim)
-        .filter(|t| !t.is_empty() && !t.eq_ignore_ascii_case(token))
+/// The token list `value` without `token`, as it stood where it does not hold it; `None` where
+/// nothing is left.
+fn without_token(value: Bytes, token: &str) -> Option<Bytes> {
+    let is_it = |member: &[u8]| member.trim_ascii().eq_ignore_ascii_case(token.as_bytes());
+    let members = || value.split(|byte| *byte == b',');
+    if !members().any(is_it) {
+        return Some(value);
+    }
+    let kept: Vec<&[u8]> = members()
+        .filter(|member| !is_it(member))
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
         .collect();
-    (!kept.is_empty()).then(|| Bytes::from(kept.join(", ")))
+    (!kept.is_empty()).then(|| Bytes::from(kept.join(&b", "[..])))
 }

@@ -1,0 +1,152 @@
+//! The ACK for a 2xx, both ways (RFC 3261 13.2.2.4, 13.3.1.4).
+
+use crate::leg::{Ctx, Leg};
+use crate::passage::Passage;
+use crate::signal::Signal;
+use bytes::Bytes;
+use holdline_wire::dialog::Dialog;
+use holdline_wire::sdp::Sdp;
+use holdline_wire::{Message, Method, TransportKey};
+
+/// ACKs that are kept for a repeated 2xx: the one of the set-up, of a re-INVITE after it, and of
+/// branches of a fork that were declined.
+const KEPT: usize = 4;
+
+/// A 2xx of the peer that waits for the other leg's ACK.
+#[derive(Debug)]
+pub(crate) struct AckDue {
+    pub(crate) number: u32,
+    /// The offer in it, which the ACK answers.
+    pub(crate) offer: Option<Bytes>,
+}
+
+/// An ACK that was sent.
+#[derive(Debug)]
+pub(crate) struct SentAck {
+    remote_tag: Box<str>,
+    number: u32,
+    to: TransportKey,
+    bytes: Bytes,
+}
+
+/// The answer that refuses every stream of `offer`: the ACK for an offer that comes too late
+/// still has to carry one (RFC 3261 13.2.2.4).
+fn refusing(dialog: &Dialog, offer: &Option<Bytes>) -> Passage {
+    let answer = offer.clone().and_then(|offer| {
+        let refused = Sdp::parse(offer).ok()?.anchored(&[]);
+        Some(refused.with_origin(1, 1, dialog.flow.local.ip()))
+    });
+    Passage::new(Vec::new(), answer.map(|answer| answer.bytes().clone()))
+}
+
+impl<O: Copy> Leg<O> {
+    /// The peer's ACK for a 2xx of ours.
+    pub fn on_ack(&mut self, ctx: &mut Ctx<'_, O>, ack: &Message) {
+        let acknowledged = self.answered.keys().copied().find(|server| {
+            let invite = ctx.layer.request_of(*server);
+            invite.is_none_or(|(invite, _)| invite.cseq().number == ack.cseq().number)
+        });
+        let Some(server) = acknowledged else { return };
+        self.answered.remove(&server);
+        ctx.layer.acked(server);
+        if self.is_up() {
+            self.signals.push_back(Signal::Ack {
+                passage: Passage::of(ack),
+            });
+            self.send_deferred(ctx);
+        } else if self.setup == Some(server) {
+            self.finish_closing(ctx);
+        }
+    }
+
+    fn send_deferred(&mut self, ctx: &mut Ctx<'_, O>) {
+        if self.answered.is_empty()
+            && let Some((id, method, passage)) = self.deferred.take()
+        {
+            self.send(ctx, id, &method, &passage);
+        }
+    }
+
+    /// Sends the ACK that a 2xx to our INVITE waits for.
+    pub(crate) fn send_ack(&mut self, ctx: &mut Ctx<'_, O>, passage: &Passage) {
+        let Some(due) = self.ack_due.take() else {
+            return;
+        };
+        if let Some(dialog) = self.dialog.take() {
+            self.acknowledge(ctx, &dialog, due.number, passage);
+            self.dialog = Some(dialog);
+        }
+    }
+
+    /// The other leg will not say anything more: the 2xx gets its ACK all the same.
+    pub(crate) fn send_last_ack(&mut self, ctx: &mut Ctx<'_, O>) {
+        if let (Some(due), Some(dialog)) = (&self.ack_due, &self.dialog) {
+            let passage = refusing(dialog, &due.offer);
+            self.send_ack(ctx, &passage);
+        }
+    }
+
+    fn acknowledge(
+        &mut self,
+        ctx: &mut Ctx<'_, O>,
+        dialog: &Dialog,
+        number: u32,
+        passage: &Passage,
+    ) {
+        let branch = ctx.tokens.branch();
+        let built = passage
+            .write(dialog.ack(number, &branch))
+            .finish(passage.body.as_ref());
+        // A peer whose ACK cannot be printed as it is still needs one.
+        let Ok(bytes) = built.or_else(|_| dialog.ack(number, &branch).finish(None)) else {
+            return;
+        };
+        let to = dialog.next_hop();
+        ctx.layer.send_ack(to, bytes.clone());
+        if self.acks.len() >= KEPT {
+            self.acks.pop_front();
+        }
+        self.acks.push_back(SentAck {
+            remote_tag: dialog.id.remote_tag.clone(),
+            number,
+            to,
+            bytes,
+        });
+    }
+
+    /// A 2xx came again: so does our ACK. False where it had none yet.
+    pub(crate) fn repeat_ack(&self, ctx: &mut Ctx<'_, O>, response: &Message) -> bool {
+        let (tag, number) = (response.to_tag(), response.cseq().number);
+        let mut sent = self.acks.iter();
+        let found = sent.find(|ack| Some(&*ack.remote_tag) == tag && ack.number == number);
+        if let Some(ack) = found {
+            ctx.layer.send_ack(ack.to, ack.bytes.clone());
+        }
+        found.is_some()
+    }
+
+    /// ACK and BYE for an answer that nobody wants: it came after our CANCEL (RFC 3261 15), or
+    /// from another branch of a fork (RFC 3261 13.2.2.4). The dialog that it made.
+    pub(crate) fn decline_answer(
+        &mut self,
+        ctx: &mut Ctx<'_, O>,
+        invite: &Message,
+        response: &Message,
+        from: TransportKey,
+    ) -> Option<Dialog> {
+        let mut dialog = Dialog::uac(invite, response, from)?;
+        if let Some(early) = &self.dialog {
+            dialog.local_seq = dialog.local_seq.max(early.local_seq);
+        }
+        let offer = response.sdp().filter(|_| !self.offered);
+        let passage = refusing(&dialog, &offer);
+        self.acknowledge(ctx, &dialog, response.cseq().number, &passage);
+        let branch = ctx.tokens.branch();
+        let bye = dialog.request(&Method::Bye, &branch).finish(None);
+        if let Ok(bytes) = bye {
+            let hop = dialog.next_hop();
+            ctx.layer.request(ctx.now, hop, bytes, self.owner, None);
+        }
+        Some(dialog)
+    }
+}
