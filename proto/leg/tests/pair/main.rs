@@ -1,0 +1,7 @@
+//! Two legs of one B2BUA between a caller and a callee.
+
+mod b2bua;
+mod early;
+mod passing;
+mod peers;
+mod standing;
