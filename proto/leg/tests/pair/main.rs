@@ -2,6 +2,8 @@
 
 mod b2bua;
 mod early;
+mod lossy;
 mod passing;
 mod peers;
 mod standing;
+mod ua;

@@ -19,7 +19,7 @@ fn unknown_headers_pass_as_they_stand() {
     let bytes = [&whole[..at], odd, &whole[at + 2..]].concat();
     let passage = Passage::of(&Message::parse(bytes.clone().into()).unwrap());
     let mut scene = Scene::empty();
-    scene.from_caller(bytes);
+    scene.caller_sends(bytes);
     let got = scene.one_at_callee();
     let wanted: [&[u8]; 6] = [
         b"X-Foo: first\r\n\t second\r\n",

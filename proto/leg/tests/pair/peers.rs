@@ -53,7 +53,7 @@ impl Scene {
     /// A call that the callee has got.
     pub fn calling(headers: &str, sdp: &str) -> (Scene, Message) {
         let mut scene = Scene::empty();
-        scene.from_caller(invite(headers, sdp).into_bytes());
+        scene.caller_sends(invite(headers, sdp).into_bytes());
         let got = scene.at_caller();
         assert_eq!(got[0].status(), 100);
         let invite = scene.one_at_callee();
@@ -79,7 +79,7 @@ impl Scene {
         self.caller = Dialog::uac(&invite, answer, flow(CALLER));
     }
 
-    pub fn from_caller(&mut self, bytes: Vec<u8>) {
+    pub fn caller_sends(&mut self, bytes: Vec<u8>) {
         self.us.receive(addr(CALLER), bytes.into());
     }
 
@@ -118,7 +118,7 @@ impl Scene {
     pub fn request_with(&mut self, method: Method, header: &str) -> Message {
         let plain = self.raw_request(method, "text/plain", b"x");
         let (line, rest) = plain.split_at(plain.iter().position(|b| *b == b'\n').unwrap() + 1);
-        self.from_caller([line, header.as_bytes(), rest].concat());
+        self.caller_sends([line, header.as_bytes(), rest].concat());
         self.one_at_caller()
     }
 
@@ -143,7 +143,7 @@ impl Scene {
 
     /// The caller's CANCEL of `invite`, by the same branch.
     pub fn cancel(&mut self, invite: &Message) {
-        self.from_caller(cancel_of(invite));
+        self.caller_sends(cancel_of(invite));
     }
 
     pub fn cancel_from_callee(&mut self, invite: &Message) {
