@@ -68,10 +68,7 @@ impl Rig {
         let code = self.household().reap(LOAD)?;
         match std::fs::read(&json) {
             Ok(report) if matches!(code, Some(0 | 1)) => Ok(serde_json::from_slice(&report)?),
-            _ => {
-                let tails = self.household().log_tails();
-                Err(format!("the load generator failed ({code:?})\n{text}{tails}").into())
-            }
+            _ => Err(self.failure(&format!("the load generator failed ({code:?})\n{text}"))),
         }
     }
 }

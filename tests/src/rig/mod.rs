@@ -22,6 +22,8 @@ pub use programs::{binary, build};
 pub use report::{Call, Fault, Gaps, Hearing, Lateness, Pause, Report, Stretch};
 pub use status::{AgentStatus, Evidence, FailoverStatus, NodeStatus, Verdict};
 
+use std::cell::Cell;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -37,6 +39,23 @@ const LOOK: Duration = Duration::from_millis(10);
 /// What goes wrong in a rig, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// A rig's failure with the ends of the logs, readable also where a test unwraps it.
+struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Failure {}
+
 /// The running programs.
 pub struct Rig {
     /// Its addresses.
@@ -45,6 +64,8 @@ pub struct Rig {
     dir: PathBuf,
     /// CPU time of nodes that are gone.
     spent: Duration,
+    /// The logs were shown already.
+    told: Cell<bool>,
 }
 
 impl Rig {
@@ -65,6 +86,7 @@ impl Rig {
             household: Household::new(&dir),
             dir,
             spent: Duration::ZERO,
+            told: Cell::new(false),
         };
         for n in 0..NODES {
             std::fs::write(rig.config(&node_name(n)), config::node(&block, n, &rig.dir))?;
@@ -169,7 +191,7 @@ impl Rig {
     fn wait_ready(&self, name: &str, http: SocketAddr) -> Result<(), Error> {
         self.wait(&format!("{name} is ready"), READY, || {
             if !self.household.is_running(name) {
-                return Err(format!("{name} has ended").into());
+                return Err(self.failure(&format!("{name} has ended")));
             }
             Ok(get(http, "/readyz").is_ok_and(|page| page.status == 200))
         })
@@ -193,12 +215,17 @@ impl Rig {
         let start = Instant::now();
         while !done()? {
             if start.elapsed() > patience {
-                let tails = self.household.log_tails();
-                return Err(format!("waited {patience:?} in vain: {what}\n{tails}").into());
+                return Err(self.failure(&format!("waited {patience:?} in vain until {what}")));
             }
             std::thread::sleep(LOOK);
         }
         Ok(())
+    }
+
+    /// An error with the ends of the logs.
+    fn failure(&self, what: &str) -> Error {
+        self.told.set(true);
+        Failure(format!("{what}\n{}", self.household.log_tails())).into()
     }
 
     /// Whether all programs that should run do; else who does not.
@@ -217,7 +244,7 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.told.get() {
             eprintln!("{}", self.household.log_tails());
         }
         self.household.end_all();
