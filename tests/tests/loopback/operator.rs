@@ -1,0 +1,102 @@
+//! What an operator types and scrapes.
+
+use holdline_tests::rig::{AGENT, Rig, binary, get, node_name};
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// Reads Prometheus' text format (version 0.0.4): the names of the samples.
+fn metric_names(text: &str) -> BTreeSet<String> {
+    let mut typed = BTreeSet::new();
+    let mut names = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect(line);
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            typed.insert(name.to_owned());
+            continue;
+        }
+        if line.starts_with("# HELP ") || line.is_empty() {
+            continue;
+        }
+        let (sample, value) = line.rsplit_once(' ').expect(line);
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        let name = sample.split('{').next().unwrap_or_default();
+        assert!(name.starts_with("holdline_"), "{line}");
+        let base = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end).filter(|base| typed.contains(*base)));
+        assert!(typed.contains(base.unwrap_or(name)), "no TYPE for {line}");
+        names.insert(name.to_owned());
+    }
+    names
+}
+
+#[test]
+fn the_pages_answer_and_metrics_can_be_scraped() {
+    let rig = Rig::start().unwrap();
+    for http in [rig.block.agent_http(), rig.block.node_http(1)] {
+        for page in ["/healthz", "/readyz"] {
+            assert_eq!(get(http, page).unwrap().status, 200, "{http}{page}");
+        }
+        assert_eq!(get(http, "/nothing").unwrap().status, 404);
+        let status = get(http, "/status").unwrap();
+        let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
+        assert_eq!(status["calls"], 0);
+        let metrics = get(http, "/metrics").unwrap();
+        assert_eq!(metrics.status, 200);
+        let names = metric_names(&metrics.text());
+        for name in [
+            "holdline_build_info",
+            "holdline_calls",
+            "holdline_calls_answered_total",
+        ] {
+            assert!(names.contains(name), "{http} has no {name}");
+        }
+    }
+    let trunk = get(rig.block.node_http(0), "/trunk").unwrap();
+    let trunk: serde_json::Value = serde_json::from_slice(&trunk.body).unwrap();
+    assert_eq!(trunk["instances"].as_array().map(Vec::len), Some(3));
+}
+
+/// Readiness follows the nodes: none alive, no new calls, yet the agent itself is healthy.
+#[test]
+fn an_agent_without_nodes_is_healthy_and_not_ready() {
+    let mut rig = Rig::start().unwrap();
+    for n in 0..3 {
+        rig.kill_node(n).unwrap();
+    }
+    let http = rig.block.agent_http();
+    let patience = std::time::Duration::from_secs(5);
+    rig.wait("the agent is not ready", patience, || {
+        Ok(get(http, "/readyz")?.status == 503)
+    })
+    .unwrap();
+    assert_eq!(get(http, "/healthz").unwrap().status, 200);
+}
+
+#[test]
+fn check_names_file_line_and_key() {
+    let rig = Rig::start().unwrap();
+    for (name, program) in [
+        (AGENT.to_owned(), "holdline-agent"),
+        (node_name(0), "b2bua-node"),
+    ] {
+        let check = |path: &std::path::Path| {
+            let mut command = Command::new(binary(program).unwrap());
+            command.arg("--config").arg(path).arg("--check");
+            command.output().unwrap()
+        };
+        let good = rig.config(&name);
+        let output = check(&good);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = std::fs::read_to_string(&good).unwrap();
+        let bad = rig.dir().join("misspelt.toml");
+        std::fs::write(&bad, text.replace("[http]\nlisten", "[http]\nlissten")).unwrap();
+        let output = check(&bad);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let line = 1 + text.lines().position(|line| line == "[http]").unwrap() + 1;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let place = format!("{}:{line}:", bad.display());
+        assert!(said.contains(&place) && said.contains("lissten"), "{said}");
+    }
+}
