@@ -3,6 +3,7 @@
 use crate::b2bua::{CALLEE, Half, addr};
 use crate::peers::{OFFER, Scene, invite};
 use holdline_leg::Passage;
+use holdline_wire::build::Builder;
 use holdline_wire::header::Name;
 use holdline_wire::{Message, Method};
 
@@ -132,4 +133,53 @@ fn the_reason_of_a_bye_passes() {
         scene.us.far.as_ref().unwrap().flow().unwrap().remote,
         addr(CALLEE)
     );
+}
+
+/// Every message of the RFCs' call flows keeps what is not a leg's own.
+#[test]
+fn the_flows_of_the_rfcs_pass_unchanged() {
+    let root = std::env::var("HOLDLINE_TESTDATA").unwrap_or_else(|_| {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/testdata").into()
+    });
+    let mut files = Vec::new();
+    let mut folders = vec![std::path::PathBuf::from(root).join("flows")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match path.extension() {
+                _ if path.is_dir() => folders.push(path),
+                Some(extension) if extension == "sip" => files.push(path),
+                _ => {}
+            }
+        }
+    }
+    if files.is_empty() {
+        eprintln!("SKIPPED: no call flows found; set HOLDLINE_TESTDATA");
+        return;
+    }
+    files.sort();
+    let mut seen = 0;
+    for path in files {
+        let Ok(message) = Message::parse(std::fs::read(&path).unwrap().into()) else {
+            continue;
+        };
+        let passage = Passage::of(&message);
+        let mut builder = Builder::request(message.method(), "sip:them");
+        for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
+            builder = builder.copy(name, &message);
+        }
+        let sent = passage.write(builder).finish(passage.body.as_ref());
+        let got = Message::parse(sent.unwrap()).unwrap();
+        let redirected = matches!(message.status(), 300..=399);
+        if !redirected {
+            assert_eq!(Passage::of(&got), passage, "{path:?}");
+        }
+        assert_eq!(
+            (got.body(), got.sdp()),
+            (message.body(), message.sdp()),
+            "{path:?}"
+        );
+        seen += 1;
+    }
+    assert!(seen > 50, "{seen} messages");
 }
