@@ -2,7 +2,7 @@
 //! machines.
 //!
 //! Each machine is written state by state after the RFC's diagram and answers every input with
-//! [`effects::Effects`]; the [`Layer`] owns the tables, the timer queue and the outputs, and is
+//! `effects::Effects`; the [`Layer`] owns the tables, the timer queue and the outputs, and is
 //! the only place that carries effects out.
 
 mod client_invite;
