@@ -28,6 +28,7 @@ class Call(pj.Call):
         self.ua = ua
         self.sip_id = ""  # known once PJSIP has made the dialog
         self.replaced = False
+        self.recorder = None  # its own, with --record-dir
 
     def describe(self):
         info = self.getInfo()
@@ -56,6 +57,8 @@ class Call(pj.Call):
                 audio = self.getAudioMedia(media.index)
                 self.ua.source.startTransmit(audio)
                 audio.startTransmit(self.ua.recorder or self.ua.silence)
+                if self.recorder:
+                    audio.startTransmit(self.recorder)
                 stream = self.getStreamInfo(media.index)
                 extra = {"codec": f"{stream.codecName}/{stream.codecClockRate}", "pt": stream.txPt,
                          "dtmf_pt": stream.audTxEventPt, "remote_rtp": stream.remoteRtpAddress}
@@ -72,6 +75,8 @@ class Call(pj.Call):
                 audio = self.getAudioMedia(media.index)
                 self.ua.source.stopTransmit(audio)
                 audio.stopTransmit(self.ua.recorder or self.ua.silence)
+                if self.recorder:
+                    audio.stopTransmit(self.recorder)
 
     def onStreamDestroyed(self, prm):
         # Every offer and answer that changes something makes a new stream, so a call may have several of these.
@@ -94,8 +99,10 @@ class Call(pj.Call):
         new = prm.newCall = Call(self.ua, prm.newCallId)
         self.ua.calls.append(new)
         self.leave()
-        new.describe()
-        emit("replaced", old=self.sip_id, new=new.sip_id)
+        # The recording goes on: what was heard around the change is in one file.
+        new.recorder, self.recorder = self.recorder, None
+        info, _ = new.describe()
+        emit("replaced", old=self.sip_id, new=new.sip_id, remote=info.remoteUri, local=info.localUri)
 
 
 class Account(pj.Account):
@@ -108,6 +115,7 @@ class Account(pj.Account):
         self.ua.calls.append(call)
         info, _ = call.describe()
         emit("incoming", call_id=call.sip_id, remote=info.remoteUri, local=info.localUri)
+        self.ua.record_call(call)
         if self.ua.args.auto_answer:
             self.ua.operate(180, call)
             self.ua.later(self.ua.args.ring_ms / 1000, lambda: call in self.ua.live() and self.ua.operate(200, call))
@@ -149,7 +157,7 @@ class Agent:
         self.source, self.silence = pj.ToneGenerator(), pj.ToneGenerator()
         self.source.createToneGenerator(RATE)
         self.silence.createToneGenerator(RATE)
-        self.recorder = None
+        self.recorder, self.recorded = None, 0
         self.account = Account(self)
         config = pj.AccountConfig()
         config.idUri = f"sip:{args.name}@{args.bind}:{args.port}"
@@ -182,9 +190,18 @@ class Agent:
         self.recorder.createRecorder(path)
         del old  # the last reference: PJSIP completes the file here
         self.silence.startTransmit(self.recorder)
-        emit("record", path=path)
+        emit("record", path=path, call_id=None)
         for call in self.live():
             call.connect()
+
+    def record_call(self, call):
+        if self.args.record_dir:
+            self.recorded += 1
+            path = os.path.join(self.args.record_dir, f"{self.args.name}-{self.recorded}.wav")
+            call.recorder = pj.AudioMediaRecorder()
+            call.recorder.createRecorder(path)
+            self.silence.startTransmit(call.recorder)
+            emit("record", path=path, call_id=call.sip_id)
 
     def live(self):
         return [call for call in self.calls if call.isActive() and not call.replaced]
@@ -198,6 +215,7 @@ class Agent:
             call.makeCall(rest, pj.CallOpParam(True))
             call.describe()
             emit("calling", call_id=call.sip_id, uri=rest)
+            self.record_call(call)
         elif word == "tone":
             self.tone(float(rest))
         elif word == "record":
@@ -263,6 +281,8 @@ class Agent:
         while self.live() and time.monotonic() < until:
             self.endpoint.libHandleEvents(10)
         # PJSIP objects must go before the library does, in this order.
+        for call in self.calls:
+            call.recorder = None
         self.recorder = self.source = self.silence = None
         self.calls.clear()
         self.timers.clear()
@@ -283,6 +303,7 @@ def main():
     add("--auto-answer", action="store_true")
     add("--ring-ms", type=int, default=200)
     add("--record", metavar="WAV")
+    add("--record-dir", metavar="DIR", help="record each call there, in a file of its own")
     add("--tone", type=float, metavar="HZ")
     add("--codecs", metavar="NAME,...", help="only these, in this order, e.g. PCMU,PCMA")
     add("--timer", choices=("no", "optional", "required", "always"), default="optional")
