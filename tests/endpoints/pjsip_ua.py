@@ -61,7 +61,8 @@ class Call(pj.Call):
                     audio.startTransmit(self.recorder)
                 stream = self.getStreamInfo(media.index)
                 extra = {"codec": f"{stream.codecName}/{stream.codecClockRate}", "pt": stream.txPt,
-                         "dtmf_pt": stream.audTxEventPt, "remote_rtp": stream.remoteRtpAddress}
+                         "dtmf_pt": stream.audTxEventPt, "remote_rtp": stream.remoteRtpAddress,
+                         "local_rtp": self.getMedTransportInfo(media.index).localRtpName}
             emit("media", call_id=self.sip_id, direction=DIRECTIONS[media.dir], status=MEDIA[media.status],
                  active=bool(extra) and MEDIA[media.status] == "active",
                  hold=MEDIA[media.status].endswith("hold"), **extra)
@@ -253,11 +254,7 @@ class Agent:
         pending, open_input = b"", True
         while not self.stop:
             self.endpoint.libHandleEvents(10)
-            now = time.monotonic()
-            due = [timer for timer in self.timers if timer[0] <= now]
-            self.timers = [timer for timer in self.timers if timer[0] > now]
-            for _, action in due:
-                self.guard(action)
+            self.fire()
             if open_input and select.select([0], [], [], 0)[0]:
                 data = os.read(0, 4096)
                 open_input = bool(data)
@@ -266,6 +263,15 @@ class Agent:
                 for line in lines:
                     self.guard(lambda: self.command(line.decode()))
         self.close()
+
+    def fire(self):
+        # A function of its own: a name that kept the last action would keep its call too, and the
+        # destructor of an ended call hangs up whichever call has its number by then.
+        now = time.monotonic()
+        due = [timer for timer in self.timers if timer[0] <= now]
+        self.timers = [timer for timer in self.timers if timer[0] > now]
+        for _, action in due:
+            self.guard(action)
 
     def guard(self, action):
         try:

@@ -5,8 +5,10 @@ import argparse
 import array
 import json
 import math
+import struct
 import sys
-import wave
+
+HEADER = 44  # RIFF, fmt and data in a row, as PJSIP and most recorders write them
 
 
 def goertzel(block, rate, hertz):
@@ -21,18 +23,14 @@ def goertzel(block, rate, hertz):
 
 
 def read(path):
-    # Not the `wave` module alone: a recorder that was killed leaves a header with a length of zero.
+    # Not with the `wave` module: while a recording grows, and when its recorder was killed, the header's lengths are zero.
     with open(path, "rb") as file:
-        try:
-            with wave.open(file) as sound:
-                if (sound.getnchannels(), sound.getsampwidth()) != (1, 2):
-                    sys.exit("16-bit mono only")
-                rate, data = sound.getframerate(), sound.readframes(sound.getnframes())
-        except (wave.Error, EOFError) as error:
-            sys.exit(f"{path}: {error}")
-        if not data:
-            file.seek(44)
-            data = file.read()
+        head, data = file.read(HEADER), file.read()
+    if len(head) < HEADER or head[:4] != b"RIFF" or head[8:16] != b"WAVEfmt " or head[36:40] != b"data":
+        sys.exit(f"{path}: expected a WAVE file with a header of {HEADER} bytes")
+    form, channels, rate, _, _, bits = struct.unpack("<HHIIHH", head[20:36])
+    if (form, channels, bits) != (1, 1, 16):
+        sys.exit(f"{path}: expected 16-bit mono PCM")
     samples = array.array("h", data[: len(data) // 2 * 2])
     if sys.byteorder == "big":
         samples.byteswap()

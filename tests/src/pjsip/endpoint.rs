@@ -135,6 +135,14 @@ impl Endpoint {
         last.map_or_else(String::new, |event| event.text("direction").to_owned())
     }
 
+    /// Where a call's RTP is awaited.
+    pub fn local_rtp(&self, call: &str) -> Result<SocketAddr, Error> {
+        let events = self.script.events(0);
+        let mut of_call = events.iter().filter(|event| event.text("call_id") == call);
+        let told = of_call.find_map(|event| event.text("local_rtp").parse().ok());
+        told.ok_or_else(|| "that call had no media".into())
+    }
+
     /// Hangs up and waits for the answer to our BYE.
     pub fn hangup(&mut self, call: &str) -> Result<(), Error> {
         let mark = self.script.mark();

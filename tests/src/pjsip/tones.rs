@@ -11,6 +11,8 @@ const WINDOW: f64 = 0.04;
 /// What is in a part of a recording.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Tones {
+    /// The length of the whole recording so far.
+    pub seconds: f64,
     /// Its stretches in order.
     pub runs: Vec<Run>,
 }
@@ -49,7 +51,8 @@ impl Tones {
     }
 }
 
-/// Looks for tones of `hertz` in a recording, from one of its seconds to another.
+/// Looks for tones of `hertz` in a recording, from one of its seconds to another. An error if it
+/// is not that long (yet).
 pub fn tones(file: &Path, hertz: &[u32], from: f64, to: f64) -> Result<Tones, Error> {
     let output = Command::new(python()?)
         .arg(python::script("tone.py"))
@@ -67,7 +70,12 @@ pub fn tones(file: &Path, hertz: &[u32], from: f64, to: f64) -> Result<Tones, Er
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let tones: Tones = serde_json::from_slice(&output.stdout)?;
+    if tones.seconds < to {
+        let (file, seconds) = (file.display(), tones.seconds);
+        return Err(format!("{file} has {seconds:.2} s and was asked about {to:.2} s").into());
+    }
+    Ok(tones)
 }
 
 #[cfg(test)]
@@ -82,6 +90,7 @@ mod tests {
             tone: tone.into(),
         };
         let heard = Tones {
+            seconds: 5.0,
             runs: vec![
                 run(1.0, 2.0, "440"),
                 run(2.0, 2.5, "silence"),
