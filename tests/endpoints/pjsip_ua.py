@@ -131,7 +131,7 @@ class Agent:
         config = pj.EpConfig()
         config.uaConfig.threadCnt = 0
         config.uaConfig.mainThreadOnly = True
-        config.uaConfig.maxCalls = 32
+        config.uaConfig.maxCalls = 4  # the wheel's PJSUA_MAX_CALLS
         config.uaConfig.userAgent = f"pjsip-ua {args.name}"
         config.medConfig.clockRate = config.medConfig.sndClockRate = RATE
         config.medConfig.noVad = True  # a steady stream of packets
