@@ -18,7 +18,7 @@ SO_ATTACH_FILTER, SO_TIMESTAMPNS, SO_RCVBUFFORCE = 26, 35, 33
 SOL_PACKET, PACKET_STATISTICS = 263, 6
 TICKS = 8000  # of the audio formats that the tests use, a second
 PACKET_TICKS = 160
-GAP, CLOCK_STEP = 0.06, 0.15
+GAP, CLOCK_STEP = 0.03, 0.15
 FIRST_RTP_PORT = 10000  # below are the SIP ports
 
 
