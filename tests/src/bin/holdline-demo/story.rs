@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 /// A gap that a listener must never hear (spec: D1), milliseconds.
 const MAX_GAP_MS: f64 = 2000.0;
 
+/// How many lost calls are explained, a line each.
+const COMPLAINTS: usize = 5;
 /// How long the agent has to show what is up.
 const COUNTED: Duration = Duration::from_secs(1);
 
@@ -227,7 +229,9 @@ fn tell_calls(report: &Report) {
         steps.join(", "),
         report.answered
     );
-    print!("{}", report.complaints());
+    for complaint in report.complaints().lines().take(COMPLAINTS) {
+        println!("  {complaint:.96}");
+    }
     println!();
 }
 
