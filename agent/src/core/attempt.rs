@@ -4,7 +4,7 @@
 use crate::cluster::NodeId;
 use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
-use crate::core::env::{Env, Owner, Timer};
+use crate::core::env::{Env, MOVED, Owner, Timer};
 use crate::core::event::Event;
 use crate::core::failover::Outcome;
 use holdline_leg::{Leg, Passage, Setup, Signal};
@@ -24,19 +24,25 @@ const UNKNOWN_MAX: u32 = 2;
 const REFUSED_MAX: u32 = 6;
 
 impl AgentCore {
-    /// Sends the failover INVITE of a call to a node that was not tried yet.
+    /// Sends the failover INVITE of a call to a node that was not tried yet; a call that still
+    /// rang when its node died is placed again.
     pub(super) fn launch(&mut self, now: Time, key: CallKey) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
+        if matches!(call.phase, Phase::Setup(_)) {
+            return self.place(now, key);
+        }
         let env = &mut self.env;
+        // A node that may still answer is not asked twice for one dialog.
+        let legs = call.far.iter().chain(&call.others);
+        let asked = legs.filter(|far| !far.leg.is_over()).map(|far| far.node);
+        let mut exclude: Vec<NodeId> = asked.collect();
         let Phase::Moving(moving) = &mut call.phase else {
             return;
         };
-        let node = match env
-            .cluster
-            .choose(now, &mut env.tokens, &moving.tried, true)
-        {
+        exclude.extend(&moving.tried);
+        let node = match env.cluster.choose(now, &mut env.tokens, &exclude, true) {
             Some(node) => node,
             None => {
                 // Everybody was asked once, or nobody is alive: begin anew, the dead node
@@ -71,13 +77,23 @@ impl AgentCore {
             return;
         };
         let current = call.far.as_ref().is_some_and(|far| far.epoch == epoch);
-        if current && matches!(call.phase, Phase::Moving(_)) {
-            self.launch(now, key);
+        match (&call.phase, current) {
+            (Phase::Moving(_), true) => self.launch(now, key),
+            (Phase::Moving(_), false) => {}
+            // The call has long lived elsewhere.
+            _ => self.with_leg(now, Owner::Far(key, epoch), |leg, ctx| {
+                leg.end(ctx, &Passage::reason(MOVED));
+            }),
         }
     }
 
     /// An attempt was refused, or died with its node.
     pub(super) fn attempt_failed(&mut self, now: Time, key: CallKey, status: u16) {
+        self.try_again(now, key, status, now);
+    }
+
+    /// The same, with the time of the next attempt.
+    pub(super) fn try_again(&mut self, now: Time, key: CallKey, status: u16, at: Time) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
@@ -102,7 +118,7 @@ impl AgentCore {
             far.leg.abandon(&mut self.env.layer);
             call.drop_far(&mut self.env, now, epoch);
         }
-        self.env.timers.set(Timer::Launch(key), now);
+        self.env.timers.set(Timer::Launch(key), at);
     }
 
     /// A signal of an attempt, the current one or one before it.
@@ -132,7 +148,7 @@ impl AgentCore {
             }
             Signal::Answer { passage, .. } => {
                 if !current {
-                    call.adopt(&mut self.env, epoch);
+                    call.adopt(&mut self.env, now, epoch);
                 }
                 self.moved(now, key, passage);
             }
@@ -162,6 +178,7 @@ impl AgentCore {
         }
         let carried = call.carry(env, Side::Far, Carrier::Final, &mut passage);
         call.media.settled(&mut env.ports);
+        call.outlive_others(env, now);
         call.generation += 1;
         call.phase = Phase::Up;
         let Some(node) = call.far.as_ref().map(|far| far.node) else {
@@ -171,14 +188,23 @@ impl AgentCore {
         if let Some(left) = moving.left {
             env.leave(now, moving.old, left);
         }
-        let hung_up = moving.hangup.is_some();
+        let (hung_up, failed) = (moving.hangup.is_some(), carried.is_err());
+        if let Some(far) = &mut call.far {
+            // Where nothing could be offered the 2xx brings an offer: the call goes on without.
+            let passage = Passage::default();
+            far.leg.apply(&mut env.ctx(now), Signal::Ack { passage });
+        }
         if let Some(reason) = &moving.hangup {
             call.phase = Phase::Over;
-            if let Some(far) = &mut call.far {
-                far.leg.end(&mut env.ctx(now), reason);
-            }
-        } else if carried.is_err() {
+            call.end_far(env, now, reason);
+        } else if failed {
             call.fail(env, now, 488);
+            let (failover, call) = (moving.failover, call.near.call_id().into());
+            env.event(Event::CallLost {
+                failover,
+                call,
+                status: 488,
+            });
         } else {
             let call_id = call.near.call_id().into();
             if let Some(node) = address {
@@ -200,10 +226,10 @@ impl AgentCore {
             }
         }
         env.touched.insert(key);
-        let outcome = if hung_up {
-            Outcome::Ended
-        } else {
-            Outcome::Moved
+        let outcome = match (hung_up, failed) {
+            (true, _) => Outcome::Ended,
+            (_, true) => Outcome::Lost,
+            _ => Outcome::Moved,
         };
         self.settle_move(now, moving.failover, outcome);
     }
@@ -218,6 +244,7 @@ impl Call {
             .media
             .move_far(&mut env.ports, &mut env.relay, group, session);
         env.flush_relay(self.key);
+        self.free_dead_attempts(env);
         let offer = offer.map_err(|_| 503u16)?;
         let Phase::Moving(moving) = &self.phase else {
             return Err(500);
@@ -239,15 +266,7 @@ impl Call {
         };
         let owner = Owner::Far(self.key, epoch);
         let leg = Leg::call(&mut env.ctx(now), owner, &setup).map_err(|_| 513u16)?;
-        self.take_charge(
-            env,
-            FarLeg {
-                leg,
-                node,
-                epoch,
-                incarnation: None,
-            },
-        );
+        self.take_charge(env, now, FarLeg::new(leg, node, epoch));
         Ok(epoch)
     }
 
@@ -268,7 +287,7 @@ impl Call {
 
     /// A late answer of an attempt that was given up, when none was there yet: it is taken
     /// (spec: X24). The attempt in charge becomes the late one.
-    fn adopt(&mut self, env: &mut Env, epoch: u32) {
+    fn adopt(&mut self, env: &mut Env, now: Time, epoch: u32) {
         let Some(index) = self.others.iter().position(|far| far.epoch == epoch) else {
             return;
         };
@@ -277,9 +296,10 @@ impl Call {
         let before = self.far.as_ref().map(|far| far.node);
         self.media.adopt(&mut env.relay, group, u64::from(epoch));
         env.flush_relay(self.key);
+        env.attempt_over(node, self.key, epoch);
         env.book(self.key, before, Some(node));
         if let Some(before) = self.far.replace(far) {
-            self.others.push(before);
+            self.set_aside(env, now, before);
         }
     }
 }

@@ -9,8 +9,12 @@ use holdline_relay::{Carrier, MediaError, Session, Side};
 use holdline_wire::dialog::Dialog;
 use holdline_wire::header::{Name, Replaces, SessionExpires};
 use holdline_wire::transaction::ServerId;
-use holdline_wire::{Message, Time};
+use holdline_wire::{Message, Method, Time};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// How long attempts that were not taken may still be answered (64*T1, RFC 3261 17.1.1.2).
+const OTHERS_LIFE: Duration = Duration::from_secs(32);
 
 slotmap::new_key_type! {
     /// Names a call; never reused.
@@ -26,6 +30,38 @@ pub struct FarLeg {
     pub epoch: u32,
     /// The incarnation of the node that answered (spec: X39).
     pub incarnation: Option<Box<str>>,
+    /// The node said 481 as another process than the one that made the dialog.
+    pub disowned: bool,
+}
+
+impl FarLeg {
+    pub fn new(leg: Leg<Owner>, node: NodeId, epoch: u32) -> FarLeg {
+        FarLeg {
+            leg,
+            node,
+            epoch,
+            incarnation: None,
+            disowned: false,
+        }
+    }
+
+    /// What its node gets a BYE for, should it live when the call has moved.
+    pub fn left(&self) -> Option<Left> {
+        let dialog = self.leg.dialog().filter(|_| !self.disowned)?;
+        Some(Left {
+            dialog: dialog.clone(),
+            incarnation: self.incarnation.clone(),
+        })
+    }
+}
+
+/// Whom a Request-URI calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callee {
+    /// A SIP or tel URI's user part with its parameters: it is called at the node's address.
+    User(Box<str>),
+    /// Any other URI, such as `urn:service:sos` (RFC 5031): it is the whole of the Request-URI.
+    Uri(Box<str>),
 }
 
 /// What of the first INVITE is repeated when the call moves (spec: X24a).
@@ -36,8 +72,8 @@ pub struct Kept {
     /// From and To as the calling server wrote them, without tags.
     pub from: Box<[u8]>,
     pub to: Box<[u8]>,
-    /// The Request-URI's user part with its parameters.
-    pub user: Box<str>,
+    /// Whom the Request-URI calls.
+    pub callee: Callee,
     /// Who is talking: P-Asserted-Identity, Privacy ...
     pub identity: Vec<(Bytes, Bytes)>,
     /// Whether it goes first (spec: X23).
@@ -110,7 +146,14 @@ pub struct Call {
     /// What the calling server said while the call moved.
     pub queue: VecDeque<Signal>,
     /// Requests of the far side that wait for the calling server.
-    pub far_asked: Vec<RequestId>,
+    pub far_asked: BTreeMap<RequestId, Method>,
+    /// Our BYE to the node that it has not answered yet: if the node dies first, the far end
+    /// still has to hear of it (spec: X27).
+    pub farewell: Option<Passage>,
+    /// When a node last disowned the call's dialog and the call moved for it.
+    pub disowned_at: Option<Time>,
+    /// Why it ended, in a word.
+    pub cause: &'static str,
 }
 
 impl Kept {
@@ -127,7 +170,7 @@ impl Kept {
             server,
             from: invite.from().without_params().into(),
             to: invite.to().without_params().into(),
-            user: user_of(uri).into(),
+            callee: callee_of(uri),
             emergency: is_emergency(invite),
             identity,
             setup: Some((passage, hops)),
@@ -149,13 +192,16 @@ fn is_identity(name: Name<'_>) -> bool {
     )
 }
 
-/// The user part of a SIP URI; of a tel: URI its number; of anything else all of it.
-fn user_of(uri: &str) -> &str {
-    let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
-    match rest.rsplit_once('@') {
-        Some((user, _)) => user,
-        None if uri.starts_with("tel:") => rest.split(';').next().unwrap_or(rest),
-        None => "",
+fn callee_of(uri: &str) -> Callee {
+    let (scheme, rest) = uri.split_once(':').unwrap_or(("", uri));
+    let is = |known: &str| scheme.eq_ignore_ascii_case(known);
+    if is("tel") {
+        Callee::User(rest.split(';').next().unwrap_or(rest).into())
+    } else if is("sip") || is("sips") {
+        let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
+        Callee::User(user.into())
+    } else {
+        Callee::Uri(uri.into())
     }
 }
 
@@ -163,7 +209,7 @@ fn is_emergency(invite: &Message) -> bool {
     let urgent = invite
         .text(Name::Priority)
         .is_some_and(|p| p.eq_ignore_ascii_case("emergency"));
-    let uri = invite.request_uri();
+    let uri = invite.request_uri().to_ascii_lowercase();
     urgent || uri.starts_with("urn:service:sos") || invite.header(Name::ResourcePriority).is_some()
 }
 
@@ -202,7 +248,7 @@ impl Call {
     }
 
     /// Puts a new far leg in charge; the one before may still be answered.
-    pub fn take_charge(&mut self, env: &mut Env, far: FarLeg) {
+    pub fn take_charge(&mut self, env: &mut Env, now: Time, far: FarLeg) {
         env.tags.insert(
             far.leg.local_tag().into(),
             Place::Leg(Owner::Far(self.key, far.epoch)),
@@ -210,7 +256,27 @@ impl Call {
         let before = self.far.as_ref().map(|far| far.node);
         env.book(self.key, before, Some(far.node));
         if let Some(before) = self.far.replace(far) {
-            self.others.push(before);
+            self.set_aside(env, now, before);
+        }
+    }
+
+    /// Keeps a far leg that is not in charge any more for as long as it may be answered.
+    pub fn set_aside(&mut self, env: &mut Env, now: Time, far: FarLeg) {
+        if far.leg.is_over() {
+            env.timers.cancel(Timer::Attempt(self.key, far.epoch));
+            env.bury(now, far.leg.local_tag());
+        } else {
+            let attempt = (self.key, far.epoch);
+            env.attempts.entry(far.node).or_default().insert(attempt);
+            self.others.push(far);
+        }
+    }
+
+    /// The far legs that are not in charge get this long to be answered.
+    pub fn outlive_others(&self, env: &mut Env, now: Time) {
+        for far in &self.others {
+            let timer = Timer::Attempt(self.key, far.epoch);
+            env.timers.set(timer, now + OTHERS_LIFE);
         }
     }
 
@@ -223,35 +289,57 @@ impl Call {
             env.book(self.key, Some(far.node), None);
             env.bury(now, far.leg.local_tag());
         }
-        self.others.retain(|far| {
-            if far.epoch == epoch {
-                env.bury(now, far.leg.local_tag());
+        if let Some(index) = self.others.iter().position(|far| far.epoch == epoch) {
+            let far = self.others.swap_remove(index);
+            env.attempt_over(far.node, self.key, epoch);
+            env.bury(now, far.leg.local_tag());
+        }
+    }
+
+    /// Ends the far leg in charge. A BYE is remembered until the node answers it.
+    pub fn end_far(&mut self, env: &mut Env, now: Time, passage: &Passage) {
+        if let Some(far) = &mut self.far {
+            if far.leg.is_up() {
+                self.farewell = Some(passage.clone());
             }
-            far.epoch != epoch
+            far.leg.end(&mut env.ctx(now), passage);
+        }
+    }
+
+    /// The ports of attempts that can no longer be answered are free again.
+    pub fn free_dead_attempts(&mut self, env: &mut Env) {
+        let legs = self.far.iter().chain(&self.others);
+        let (media, ports) = (&mut self.media, &mut env.ports);
+        media.keep_parked(ports, |session| {
+            legs.clone()
+                .any(|far| u64::from(far.epoch) == session && !far.leg.is_over())
         });
     }
 
-    /// Takes note of the session timer in a 2xx (RFC 4028 section 9): `asked_by_near` tells who
+    /// Takes note of the session timer in a 2xx to an INVITE or UPDATE (RFC 4028 section 9); one
+    /// that tells none turns it off: `asked_by_near` tells who
     /// sent the request.
     pub fn note_session_timer(&mut self, passage: &Passage, asked_by_near: bool) {
         let value = passage.headers.iter().find(|(name, _)| {
             name.eq_ignore_ascii_case(b"Session-Expires") || name.eq_ignore_ascii_case(b"x")
         });
-        if let Some(timer) = value.and_then(|(_, value)| SessionExpires::parse(value)) {
+        let timer = value.and_then(|(_, value)| SessionExpires::parse(value));
+        self.session_timer = timer.map(|timer| {
             let uac = timer.refresher_is_uac.unwrap_or(true);
-            self.session_timer = Some((timer.seconds, uac == asked_by_near));
-        }
+            (timer.seconds, uac == asked_by_near)
+        });
     }
 
     /// Whether nothing of the call is left to wait for.
     pub fn is_finished(&self) -> bool {
         let far_over = self.far.as_ref().is_none_or(|far| far.leg.is_over());
         let others_over = self.others.iter().all(|far| far.leg.is_over());
-        matches!(self.phase, Phase::Over) && self.near.is_over() && far_over && others_over
+        let over = matches!(self.phase, Phase::Over) && self.farewell.is_none();
+        over && self.near.is_over() && far_over && others_over
     }
 
     /// Gives back all that the call holds.
-    pub fn release(mut self, env: &mut Env, now: Time, cause: &'static str) {
+    pub fn release(mut self, env: &mut Env, now: Time) {
         self.media.release(&mut env.ports, &mut env.relay);
         env.flush_relay(self.key);
         env.tags.remove(self.near.local_tag());
@@ -268,7 +356,8 @@ impl Call {
         for epoch in epochs {
             self.drop_far(env, now, epoch);
         }
-        let (call, generation) = (self.near.call_id().into(), self.generation);
+        let (call, cause) = (self.near.call_id().into(), self.cause);
+        let generation = self.generation;
         env.event(Event::CallEnded {
             call,
             cause,

@@ -9,6 +9,15 @@ use bytes::Bytes;
 use holdline_leg::{EndCause, Passage, RequestId, Signal};
 use holdline_relay::{Carrier, Side};
 use holdline_wire::{Method, Time};
+use std::time::Duration;
+
+/// A call that moved because its dialog was disowned does not move again for that so soon.
+const DISOWNED_REST: Duration = Duration::from_secs(60);
+
+/// Whether a request may carry an offer (RFC 3261 14, RFC 3311).
+fn may_offer(method: &Method) -> bool {
+    matches!(method, Method::Invite | Method::Update)
+}
 
 impl AgentCore {
     /// Carries the signals of the call's legs until both are silent.
@@ -31,7 +40,7 @@ impl AgentCore {
         if self.calls.get(key).is_some_and(Call::is_finished)
             && let Some(call) = self.calls.remove(key)
         {
-            call.release(&mut self.env, now, "hangup");
+            call.release(&mut self.env, now);
         }
     }
 
@@ -40,6 +49,9 @@ impl AgentCore {
             return;
         };
         let in_charge = call.far.as_ref().is_some_and(|far| far.epoch == epoch);
+        if in_charge && call.is_disowned_by(now, &signal) {
+            return self.leave_disowned(now, key);
+        }
         match (&call.phase, in_charge) {
             (Phase::Moving(_), _) => self.on_attempt(now, key, epoch, signal),
             (_, false) => call.on_stale(&mut self.env, now, epoch, signal),
@@ -69,6 +81,7 @@ impl AgentCore {
                     return call.fail(env, now, media_status(&error));
                 }
                 call.note_session_timer(passage, true);
+                call.media.settled(&mut env.ports);
                 call.phase = Phase::Up;
                 call.kept.setup = None;
                 env.timers.cancel(Timer::SetupOver(key));
@@ -77,15 +90,11 @@ impl AgentCore {
                 env.event(Event::CallAnswered { call });
             }
             Signal::Refuse {
-                status: 408 | 500..=599,
-                ..
+                status: 408 | 503, ..
             } if call.has_not_rung() => {
                 self.place_elsewhere(now, key, signal);
             }
-            Signal::Refuse { .. } => {
-                call.phase = Phase::Over;
-                call.near.apply(&mut env.ctx(now), signal);
-            }
+            Signal::Refuse { .. } => call.refused(env, now, signal),
             _ => call.on_far_up(env, now, signal),
         }
     }
@@ -109,8 +118,7 @@ impl AgentCore {
         if more.is_some() {
             return self.place(now, key);
         }
-        call.phase = Phase::Over;
-        call.near.apply(&mut self.env.ctx(now), refusal);
+        call.refused(&mut self.env, now, refusal);
     }
 }
 
@@ -123,6 +131,27 @@ impl Call {
             .is_some_and(|far| far.leg.dialog().is_none())
     }
 
+    fn refused(&mut self, env: &mut Env, now: Time, refusal: Signal) {
+        self.phase = Phase::Over;
+        self.cause = "refused";
+        self.near.apply(&mut env.ctx(now), refusal);
+    }
+
+    /// The node's process is a new one and does not know the call (spec: X39); once in a while
+    /// only, lest a far end that says 481 to everything be asked for ever.
+    fn is_disowned_by(&self, now: Time, signal: &Signal) -> bool {
+        let of_late = self
+            .disowned_at
+            .is_some_and(|at| now.since(at) < DISOWNED_REST);
+        matches!(self.phase, Phase::Up)
+            && matches!(signal, Signal::Reply { status: 481, .. })
+            && self
+                .far
+                .as_ref()
+                .is_some_and(|far| far.disowned && far.leg.is_over())
+            && !of_late
+    }
+
     fn on_near(&mut self, env: &mut Env, now: Time, signal: Signal) {
         if let Signal::Request { id, .. } = &signal {
             self.asked.insert(*id, signal.clone());
@@ -133,23 +162,33 @@ impl Call {
                 moving.hangup = Some(passage);
                 self.queue.clear();
             }
-            (Phase::Moving(_), signal) => self.keep_for_later(signal),
+            (Phase::Moving(_), signal) => self.keep_for_later(env, now, signal),
             (_, signal) => self.near_to_far(env, now, signal),
         }
     }
 
     /// The call moves: what the calling server asks is asked of the new node.
-    fn keep_for_later(&mut self, signal: Signal) {
+    fn keep_for_later(&mut self, env: &mut Env, now: Time, signal: Signal) {
         match signal {
             Signal::CancelRequest { id } => {
                 self.queue.retain(
                     |queued| !matches!(queued, Signal::Request { id: other, .. } if *other == id),
                 );
+                // Nobody was asked, so nobody else can say that it was cancelled.
+                self.reply_near(env, now, id, 487);
             }
-            // The new node asked nothing yet, so there is nothing to reply to or acknowledge.
-            Signal::Reply { .. } | Signal::Ack { .. } => {}
+            Signal::Reply { .. } => self.acknowledge(env, now),
+            // The new node answered nothing yet that could be acknowledged.
+            Signal::Ack { .. } => {}
             other => self.queue.push_back(other),
         }
+    }
+
+    /// The calling server answered a re-INVITE of a node that is gone: its 2xx is acknowledged
+    /// all the same, or it would end the call (RFC 3261 13.3.1.4).
+    fn acknowledge(&mut self, env: &mut Env, now: Time) {
+        let passage = Passage::default();
+        self.near.apply(&mut env.ctx(now), Signal::Ack { passage });
     }
 
     /// Carries a signal of the calling server to the node in charge.
@@ -168,43 +207,62 @@ impl Call {
                 passage,
                 ..
             } => {
-                if !self.far_asked.contains(id) {
-                    return;
-                }
-                let (id, status) = (*id, *status);
-                self.far_asked.retain(|asked| *asked != id);
-                if status < 300 {
-                    self.note_session_timer(passage, false);
+                let Some(method) = self.far_asked.remove(id) else {
+                    return self.acknowledge(env, now);
+                };
+                let offers = may_offer(&method);
+                if *status < 300 {
+                    if offers {
+                        self.note_session_timer(passage, false);
+                    }
                     self.carry(env, Side::Near, Carrier::Final, passage)
                 } else {
-                    self.media_refused(env);
+                    if offers {
+                        self.media_refused(env);
+                    }
                     Ok(())
                 }
             }
-            Signal::Ack { passage } => self.carry(env, Side::Near, Carrier::Ack, passage),
-            Signal::End { .. } => {
-                self.phase = Phase::Over;
+            Signal::CancelRequest { id } => {
+                // If the node dies before it answers, nobody else needs to be asked.
+                let cancelled = Signal::CancelRequest { id: *id };
+                self.asked.entry(*id).and_modify(|asked| *asked = cancelled);
                 Ok(())
+            }
+            Signal::Ack { passage } => self.carry(env, Side::Near, Carrier::Ack, passage),
+            Signal::End { passage, .. } => {
+                if matches!(self.phase, Phase::Setup(_)) {
+                    self.cause = "cancelled";
+                }
+                self.phase = Phase::Over;
+                return self.end_far(env, now, passage);
             }
             _ => Ok(()),
         };
         if let Err(error) = carried {
             return self.fail(env, now, media_status(&error));
         }
-        if let Some(far) = &mut self.far {
-            far.leg.apply(&mut env.ctx(now), signal);
+        match (&mut self.far, signal) {
+            (Some(far), signal) => far.leg.apply(&mut env.ctx(now), signal),
+            // Its node died while the call rang, and no other is there yet.
+            (None, Signal::Request { id, .. }) => self.reply_near(env, now, id, 500),
+            (None, _) => {}
         }
     }
 
     /// Carries a signal of the node in charge to the calling server.
     fn on_far_up(&mut self, env: &mut Env, now: Time, mut signal: Signal) {
         match &mut signal {
-            Signal::Request { id, passage, .. } => {
+            Signal::Request {
+                id,
+                method,
+                passage,
+            } => {
                 let id = *id;
                 if let Err(error) = self.carry(env, Side::Far, Carrier::Request, passage) {
                     return self.reply_far(env, now, id, media_status(&error));
                 }
-                self.far_asked.push(id);
+                self.far_asked.insert(id, method.clone());
             }
             Signal::Reply {
                 id,
@@ -213,15 +271,16 @@ impl Call {
                 ..
             } => {
                 let (id, status) = (*id, *status);
-                let offered = matches!(
-                    self.asked.remove(&id),
-                    Some(Signal::Request {
-                        method: Method::Invite | Method::Update,
-                        ..
-                    })
-                );
+                let offered = match self.asked.remove(&id) {
+                    Some(Signal::Request { method, .. }) => may_offer(&method),
+                    // Only an INVITE can be cancelled.
+                    Some(Signal::CancelRequest { .. }) => true,
+                    _ => false,
+                };
                 if status < 300 {
-                    self.note_session_timer(passage, true);
+                    if offered {
+                        self.note_session_timer(passage, true);
+                    }
                     if let Err(error) = self.carry(env, Side::Far, Carrier::Final, passage) {
                         return self.fail(env, now, media_status(&error));
                     }
@@ -272,16 +331,18 @@ impl Call {
     /// Ends a call that cannot go on, on both sides.
     pub fn fail(&mut self, env: &mut Env, now: Time, status: u16) {
         let reason = Passage::reason(&format!("SIP;cause={status}"));
-        self.phase = Phase::Over;
         self.refuse_near(env, now, status, reason.clone());
-        if let Some(far) = &mut self.far {
-            far.leg.end(&mut env.ctx(now), &reason);
-        }
+        self.end_far(env, now, &reason);
     }
 
     /// Tells the calling server that its call failed: a refusal before the answer, BYE after.
     pub fn refuse_near(&mut self, env: &mut Env, now: Time, status: u16, passage: Passage) {
         self.phase = Phase::Over;
+        self.cause = if self.near.is_up() {
+            "failed"
+        } else {
+            "refused"
+        };
         if self.near.is_up() {
             self.near.end(&mut env.ctx(now), &passage);
         } else {
@@ -294,7 +355,7 @@ impl Call {
         }
     }
 
-    fn reply_near(&mut self, env: &mut Env, now: Time, id: RequestId, status: u16) {
+    pub fn reply_near(&mut self, env: &mut Env, now: Time, id: RequestId, status: u16) {
         self.asked.remove(&id);
         let passage = Passage::default();
         let reply = Signal::Reply {

@@ -30,16 +30,17 @@ impl AgentCore {
             }
             ClusterEvent::Cleared { node, after } => {
                 self.tell(node, |node| Event::NodeCleared { node, after });
+                self.env.hang_up_left(now, node);
             }
             ClusterEvent::Dead { node, verdict } => {
                 self.fail_over(now, node, Some(verdict), |_| true);
             }
             ClusterEvent::Restarted { node, incarnation } => {
                 // X39: only what the old process knew is gone; where the node tells no
-                // incarnation, that is everything.
-                self.fail_over(now, node, None, |far| {
-                    let known = far.incarnation.as_deref();
-                    incarnation.is_empty() || known.is_some_and(|known| known != incarnation)
+                // incarnation, that is every dialog.
+                self.fail_over(now, node, None, |far| match far.incarnation.as_deref() {
+                    Some(known) => known != incarnation,
+                    None => incarnation.is_empty() && far.leg.dialog().is_some(),
                 });
             }
             ClusterEvent::Alive { node } => {

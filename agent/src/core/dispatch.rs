@@ -125,6 +125,7 @@ impl AgentCore {
                 while let Some(event) = self.env.cluster.poll_event() {
                     self.on_cluster(now, event);
                 }
+                self.note_farewell(owner, *message.method() == Method::Bye, message.status());
                 self.with_leg(now, owner, |leg, ctx| {
                     leg.on_response(ctx, client, &message, from)
                 });
@@ -134,6 +135,7 @@ impl AgentCore {
                 owner,
                 transport,
             } => {
+                self.note_farewell(owner, true, 408);
                 self.with_leg(now, owner, |leg, ctx| {
                     leg.on_timeout(ctx, client, transport)
                 });
@@ -179,11 +181,8 @@ impl AgentCore {
                 }
             }
             Method::Options => {
-                let status = if self.env.cluster.any_alive() {
-                    200
-                } else {
-                    503
-                };
+                let takes_calls = !self.draining && self.env.cluster.any_alive();
+                let status = if takes_calls { 200 } else { 503 };
                 let allow = Some((Name::Allow, ALLOW.to_string()));
                 self.env.refuse(now, server, status, allow);
             }
@@ -217,7 +216,7 @@ impl AgentCore {
     }
 
     /// Runs `step` on a leg that is still there.
-    fn with_leg(
+    pub(super) fn with_leg(
         &mut self,
         now: Time,
         owner: Owner,
@@ -250,16 +249,36 @@ impl AgentCore {
         let Some(far) = call.and_then(|call| call.far_leg(epoch)) else {
             return;
         };
-        let incarnation = message.text(Name::InstanceIncarnation);
-        if let Some(incarnation) = &incarnation
-            && *message.method() == Method::Invite
-        {
-            far.incarnation = Some(incarnation.as_str().into());
+        let told = message.text(Name::InstanceIncarnation);
+        let incarnation = told.as_deref();
+        if far.leg.is_up() {
+            let same = incarnation.is_some() && incarnation == far.incarnation.as_deref();
+            far.disowned = message.status() == 481 && !same;
+        } else if *message.method() == Method::Invite {
+            let known = incarnation.or_else(|| self.env.cluster.incarnation(far.node));
+            far.incarnation = known.map(Into::into);
         }
         let utilization = told_utilization(message);
         self.env
             .cluster
-            .heard_sip(now, far.node, utilization, incarnation.as_deref());
+            .heard_sip(now, far.node, utilization, incarnation);
+    }
+
+    /// The node answered our BYE, or will never do so.
+    fn note_farewell(&mut self, owner: Owner, bye: bool, status: u16) {
+        let Owner::Far(key, epoch) = owner else {
+            return;
+        };
+        if let Some(call) = self.calls.get_mut(key)
+            && let Some(far) = &call.far
+            && far.epoch == epoch
+            && far.leg.is_over()
+            && bye
+            && status >= 200
+        {
+            call.farewell = None;
+            self.env.touched.insert(key);
+        }
     }
 
     /// Nobody acknowledged a 2xx of ours: the first one of a call, or one inside a dialog.
@@ -313,6 +332,7 @@ impl AgentCore {
         };
         match (&call.phase, side) {
             (Phase::Moving(_), Side::Far) => self.attempt_failed(now, key, 0),
+            (Phase::Moving(_), Side::Near) => self.lose(now, key, 503),
             (Phase::Over, _) => {}
             _ => call.fail(&mut self.env, now, 503),
         }

@@ -72,6 +72,8 @@ pub struct Env {
     pub stamp: Stamp,
     pub tags: HashMap<Box<str>, Place>,
     pub by_node: BTreeMap<NodeId, BTreeSet<CallKey>>,
+    /// Far legs that are not in charge but may still be answered, by their nodes.
+    pub attempts: BTreeMap<NodeId, BTreeSet<(CallKey, u32)>>,
     pub by_stream: BTreeMap<StreamId, CallKey>,
     /// The INVITE transactions that made the calls, for CANCEL and for an ACK that never came.
     pub invites: BTreeMap<ServerId, CallKey>,
@@ -83,7 +85,7 @@ pub struct Env {
     pub relay: Vec<Command>,
     pub outputs: VecDeque<Output<Out>>,
     pub ignored: u64,
-    tombs: BTreeMap<u64, Box<str>>,
+    pub tombs: BTreeMap<u64, Box<str>>,
     next_tomb: u64,
 }
 
@@ -102,6 +104,7 @@ impl Env {
             },
             tags: HashMap::new(),
             by_node: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             by_stream: BTreeMap::new(),
             invites: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -138,8 +141,9 @@ impl Env {
     /// A far dialog moved away or ended: for a while its late messages are still understood.
     pub fn bury(&mut self, now: Time, tag: &str) {
         if self.tombs.len() >= MAX_TOMBS
-            && let Some((_, oldest)) = self.tombs.pop_first()
+            && let Some((number, oldest)) = self.tombs.pop_first()
         {
+            self.timers.cancel(Timer::Forget(number));
             self.tags.remove(&oldest);
         }
         self.next_tomb += 1;
@@ -158,6 +162,9 @@ impl Env {
     /// A call moved away from `node`. If the node lives, its dialog there is ended at once;
     /// otherwise when it shows that it lived all the time (spec: X28).
     pub fn leave(&mut self, now: Time, node: NodeId, left: Left) {
+        if self.cluster.state(node).is_none() {
+            return;
+        }
         let kept = self.left.entry(node).or_default();
         if kept.len() < MAX_LEFT {
             kept.push(left);
@@ -189,6 +196,16 @@ impl Env {
             if let Ok(bytes) = bye.finish(None) {
                 self.layer
                     .request(now, dialog.next_hop(), bytes, Owner::Nobody, None);
+            }
+        }
+    }
+
+    /// An attempt that was not in charge is over.
+    pub fn attempt_over(&mut self, node: NodeId, key: CallKey, epoch: u32) {
+        if let Some(attempts) = self.attempts.get_mut(&node) {
+            attempts.remove(&(key, epoch));
+            if attempts.is_empty() {
+                self.attempts.remove(&node);
             }
         }
     }

@@ -2,10 +2,12 @@
 
 use crate::cluster::{NodeId, Verdict};
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, FarLeg, Left, Move, Phase};
+use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
 use crate::core::env::{Env, Timer};
 use crate::core::event::Event;
+use holdline_leg::Signal;
 use holdline_wire::Time;
+use slotmap::Key;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -39,6 +41,24 @@ pub struct Failovers {
     open: BTreeMap<u64, usize>,
 }
 
+/// The order in which calls leave a node (spec: X23).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Emergency,
+    /// It was on the move already and waits the longest.
+    Again,
+    Up,
+    Setup,
+    /// The calling server hung up and the node had not said that it knows.
+    HungUp,
+}
+
+impl Rank {
+    fn is_up(self) -> bool {
+        matches!(self, Rank::Emergency | Rank::Up | Rank::HungUp)
+    }
+}
+
 /// How the move of one call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -50,7 +70,9 @@ pub enum Outcome {
 impl Failovers {
     fn start(&mut self, now: Time, story: Failover) -> u64 {
         self.next += 1;
-        self.open.insert(self.next, story.calls);
+        if story.calls > 0 {
+            self.open.insert(self.next, story.calls);
+        }
         self.told.push_back(Failover {
             number: self.next,
             decided_at: now,
@@ -64,6 +86,11 @@ impl Failovers {
 
     pub fn story(&mut self, number: u64) -> Option<&mut Failover> {
         self.told.iter_mut().find(|story| story.number == number)
+    }
+
+    /// Calls on the move.
+    pub fn moving(&self) -> usize {
+        self.open.values().sum()
     }
 
     /// Books a call's outcome; the story where that was the last one.
@@ -98,34 +125,100 @@ impl AgentCore {
         verdict: Option<Verdict>,
         whose: impl Fn(&FarLeg) -> bool,
     ) {
-        let booked = self.env.by_node.get(&node).cloned().unwrap_or_default();
-        let mut up = Vec::new();
-        for key in booked {
+        let address = self.env.cluster.address(node);
+        self.end_attempts(now, node, &whose);
+        let line = self.line_of(now, node, &whose);
+        let calls = line.iter().filter(|(rank, _)| rank.is_up()).count();
+        let failover = (calls > 0 || verdict.is_some())
+            .then(|| self.start_failover(now, address, verdict.clone(), calls));
+        let moving = self.env.settings.moving;
+        let count = u32::try_from(line.len().max(1)).unwrap_or(u32::MAX);
+        let spacing = moving.spacing.min(moving.window / count);
+        for (place, (rank, key)) in line.into_iter().enumerate() {
+            let at = now + spacing * u32::try_from(place).unwrap_or(u32::MAX);
+            match (rank, failover) {
+                (Rank::Again, _) => self.try_again(now, key, 0, at),
+                (Rank::Setup, _) => self.place_again(now, key, verdict.is_some(), at),
+                (_, Some(failover)) => self.line_up(now, key, failover, at),
+                (_, None) => {}
+            }
+        }
+    }
+
+    /// The calls of `node` that have to leave it, in the order in which they do.
+    fn line_of(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        whose: &impl Fn(&FarLeg) -> bool,
+    ) -> Vec<(Rank, CallKey)> {
+        let mut line = Vec::new();
+        for key in self.env.by_node.get(&node).cloned().unwrap_or_default() {
             let Some(call) = self.calls.get(key) else {
                 continue;
             };
-            if !call.far.as_ref().is_some_and(&whose) {
+            if !call.far.as_ref().is_some_and(whose) {
                 continue;
             }
             match &call.phase {
-                Phase::Up => up.push((!call.kept.emergency, key)),
-                Phase::Setup(_) => self.place_again(now, key, node),
-                // An attempt that died with its node: the next one at once.
-                Phase::Moving(_) => self.attempt_failed(now, key, 0),
+                Phase::Up if call.kept.emergency => line.push((Rank::Emergency, key)),
+                Phase::Up => line.push((Rank::Up, key)),
+                // An attempt that died with its node.
+                Phase::Moving(_) => line.push((Rank::Again, key)),
+                Phase::Setup(_) => line.push((Rank::Setup, key)),
+                Phase::Over if call.farewell.is_some() => line.push((Rank::HungUp, key)),
                 Phase::Over => self.forget_far(now, key),
             }
         }
-        if up.is_empty() && verdict.is_none() {
-            return;
+        line.sort_unstable();
+        line
+    }
+
+    /// Attempts that were not taken die with their node too.
+    fn end_attempts(&mut self, now: Time, node: NodeId, whose: &impl Fn(&FarLeg) -> bool) {
+        for (key, epoch) in self.env.attempts.get(&node).cloned().unwrap_or_default() {
+            let Some(call) = self.calls.get_mut(key) else {
+                continue;
+            };
+            let far = call.far_leg(epoch).filter(|far| whose(far));
+            if let Some(far) = far {
+                far.leg.abandon(&mut self.env.layer);
+                call.drop_far(&mut self.env, now, epoch);
+                self.env.touched.insert(key);
+            }
         }
-        up.sort_unstable();
+    }
+
+    /// The node in charge of one call does not know it: it is moved by itself (spec: X39).
+    pub(super) fn leave_disowned(&mut self, now: Time, key: CallKey) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let Some(node) = call.far.as_ref().map(|far| far.node) else {
+            return;
+        };
+        call.disowned_at = Some(now);
+        self.env
+            .cluster
+            .dialog_unknown(now, node, key.data().as_ffi());
         let address = self.env.cluster.address(node);
+        let failover = self.start_failover(now, address, None, 1);
+        self.line_up(now, key, failover, now);
+    }
+
+    fn start_failover(
+        &mut self,
+        now: Time,
+        address: Option<SocketAddr>,
+        verdict: Option<Verdict>,
+        calls: usize,
+    ) -> u64 {
         let story = Failover {
             number: 0,
             node: address,
             verdict: verdict.clone(),
             decided_at: now,
-            calls: up.len(),
+            calls,
             moved: 0,
             lost: 0,
             ended: 0,
@@ -136,7 +229,6 @@ impl AgentCore {
         };
         let failover = self.failovers.start(now, story);
         if let Some(node) = address {
-            let calls = up.len();
             self.env.event(Event::FailoverStarted {
                 failover,
                 node,
@@ -144,13 +236,7 @@ impl AgentCore {
                 verdict,
             });
         }
-        let moving = self.env.settings.moving;
-        let count = u32::try_from(up.len().max(1)).unwrap_or(u32::MAX);
-        let spacing = moving.spacing.min(moving.window / count);
-        for (place, (_, key)) in up.into_iter().enumerate() {
-            let place = u32::try_from(place).unwrap_or(u32::MAX);
-            self.line_up(now, key, failover, now + spacing * place);
-        }
+        failover
     }
 
     /// The call leaves its node: from here on the old dialog and its media mean nothing.
@@ -163,46 +249,48 @@ impl AgentCore {
             failover,
             replaces: old.leg.id().replaces_for_peer(),
             old: old.node,
-            left: old.leg.dialog().map(|dialog| Left {
-                dialog: dialog.clone(),
-                incarnation: old.incarnation.clone(),
-            }),
+            left: old.left(),
             since: now,
             tried: vec![old.node],
             rounds: 0,
             unknown: 0,
             refused: 0,
             status: 0,
-            hangup: None,
+            hangup: call.farewell.take(),
         };
         let epoch = old.epoch;
         old.leg.abandon(&mut self.env.layer);
         call.drop_far(&mut self.env, now, epoch);
         call.far_asked.clear();
-        // What the calling server had asked of the old node is asked of the new one.
-        call.queue = std::mem::take(&mut call.asked).into_values().collect();
         call.phase = Phase::Moving(Box::new(moving));
+        call.ask_again(&mut self.env, now);
         self.env.timers.set(Timer::Launch(key), at);
         self.env
             .timers
             .set(Timer::HoldOver(key), now + self.env.settings.moving.hold);
     }
 
-    /// The node of a call that is being set up died: it is placed again (spec: X26).
-    fn place_again(&mut self, now: Time, key: CallKey, node: NodeId) {
+    /// The node of a call that is being set up died, or restarted: it is placed again
+    /// (spec: X26).
+    fn place_again(&mut self, now: Time, key: CallKey, dead: bool, at: Time) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         let Phase::Setup(tried) = &mut call.phase else {
             return;
         };
-        tried.push(node);
-        if let Some(far) = call.far.as_mut() {
-            let epoch = far.epoch;
-            far.leg.abandon(&mut self.env.layer);
-            call.drop_far(&mut self.env, now, epoch);
+        let Some(far) = call.far.as_mut() else {
+            return;
+        };
+        if dead {
+            tried.push(far.node);
         }
-        self.place(now, key);
+        let epoch = far.epoch;
+        far.leg.abandon(&mut self.env.layer);
+        call.drop_far(&mut self.env, now, epoch);
+        let patience = self.env.settings.moving.hold;
+        self.env.timers.set(Timer::Launch(key), at);
+        self.env.timers.set(Timer::HoldOver(key), now + patience);
     }
 
     /// The call is over and only the dead node's answer was missing.
@@ -235,12 +323,20 @@ impl AgentCore {
 
     /// No node came back in time: the call is lost (spec: X24).
     pub(super) fn hold_over(&mut self, now: Time, key: CallKey) {
-        let Some(call) = self.calls.get(key) else {
+        let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        if let Phase::Moving(moving) = &call.phase {
-            let status = moving.status;
-            self.lose(now, key, status);
+        match &call.phase {
+            Phase::Moving(moving) => {
+                let status = moving.status;
+                self.lose(now, key, status);
+            }
+            Phase::Setup(_) if call.far.is_none() => {
+                let passage = self.env.retry_after();
+                call.refuse_near(&mut self.env, now, 503, passage);
+                self.env.touched.insert(key);
+            }
+            _ => {}
         }
     }
 
@@ -256,11 +352,12 @@ impl AgentCore {
         let (failover, hung_up) = (moving.failover, moving.hangup.is_some());
         env.timers.cancel(Timer::Launch(key));
         env.timers.cancel(Timer::HoldOver(key));
-        for far in call.far.iter_mut().chain(call.others.iter_mut()) {
-            env.timers.cancel(Timer::Attempt(key, far.epoch));
-            let reason = holdline_leg::Passage::reason("SIP;cause=503;text=\"failover failed\"");
-            far.leg.end(&mut env.ctx(now), &reason);
+        // Attempts are not cancelled: the far end may be up already, and then gets a BYE.
+        if let Some(far) = call.far.take() {
+            env.book(key, Some(far.node), None);
+            call.set_aside(env, now, far);
         }
+        call.outlive_others(env, now);
         call.lost(env, now, status);
         env.touched.insert(key);
         let call = call.near.call_id().into();
@@ -284,10 +381,24 @@ impl AgentCore {
 }
 
 impl Call {
+    /// What the calling server had asked of the old node is asked of the new one; what it had
+    /// cancelled is not.
+    fn ask_again(&mut self, env: &mut Env, now: Time) {
+        for (id, asked) in std::mem::take(&mut self.asked) {
+            match asked {
+                Signal::CancelRequest { .. } => self.reply_near(env, now, id, 487),
+                request => self.queue.push_back(request),
+            }
+        }
+    }
+
     fn lost(&mut self, env: &mut Env, now: Time, status: u16) {
         let text = if status == 0 { 503 } else { status };
         let reason = format!("SIP;cause={text};text=\"failover failed\"");
         self.phase = Phase::Over;
+        if self.near.is_up() {
+            self.cause = "lost";
+        }
         self.near
             .end(&mut env.ctx(now), &holdline_leg::Passage::reason(&reason));
     }

@@ -2,7 +2,7 @@
 
 use crate::cluster::NodeId;
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, FarLeg, Kept, Phase};
+use crate::core::call::{Call, CallKey, Callee, FarLeg, Kept, Phase};
 use crate::core::env::{Env, Owner, Place, Timer};
 use crate::core::event::Event;
 use holdline_leg::{Leg, Passage, Setup};
@@ -12,11 +12,14 @@ use holdline_wire::dialog::Reject;
 use holdline_wire::header::Name;
 use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Time, TransportKey};
+use std::time::Duration;
 
 /// What we understand when a peer requires it.
 const UNDERSTOOD: [&str; 2] = ["timer", "replaces"];
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: &str = "5";
+/// While no node is there for a call whose node died while it rang, one is looked for this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl AgentCore {
     /// An INVITE outside any dialog, from the calling server.
@@ -101,17 +104,23 @@ impl AgentCore {
         let (env, Some(call)) = (&mut self.env, self.calls.get_mut(key)) else {
             return;
         };
-        let Phase::Setup(tried) = &call.phase else {
+        let Phase::Setup(tried) = &mut call.phase else {
             return;
         };
         env.touched.insert(key);
         let Some(node) = env.cluster.choose(now, &mut env.tokens, tried, false) else {
+            if call.next_epoch > 0 {
+                // Its node died and no other is there: it rings on until one is (spec: X26).
+                tried.clear();
+                return env.timers.set(Timer::Launch(key), now + LOOK_AGAIN);
+            }
             // D23: nobody is there, or all are full.
             let passage = env.retry_after();
             return call.refuse_near(env, now, 503, passage);
         };
         match call.call_node(env, now, node) {
             Ok(()) => {
+                env.timers.cancel(Timer::HoldOver(key));
                 let call_id = call.near.call_id().into();
                 if let Some(node) = env.cluster.address(node) {
                     env.event(Event::CallPlaced {
@@ -121,7 +130,10 @@ impl AgentCore {
                 }
             }
             Err(status) => {
-                let passage = env.retry_after();
+                let passage = match status {
+                    503 => env.retry_after(),
+                    _ => Passage::default(),
+                };
                 call.refuse_near(env, now, status, passage);
             }
         }
@@ -143,7 +155,10 @@ impl Call {
             session_timer: None,
             asked: Default::default(),
             queue: Default::default(),
-            far_asked: Vec::new(),
+            far_asked: Default::default(),
+            farewell: None,
+            disowned_at: None,
+            cause: "hangup",
         }
     }
 
@@ -166,6 +181,7 @@ impl Call {
                 .media
                 .move_far(&mut env.ports, &mut env.relay, group, session);
             env.flush_relay(self.key);
+            self.free_dead_attempts(env);
             if let Some(sdp) = moved.map_err(|_| 503u16)? {
                 passage.set_sdp(sdp);
             }
@@ -191,24 +207,16 @@ impl Call {
         };
         let owner = Owner::Far(self.key, epoch);
         let leg = Leg::call(&mut env.ctx(now), owner, &setup).map_err(|_| 513u16)?;
-        self.take_charge(
-            env,
-            FarLeg {
-                leg,
-                node,
-                epoch,
-                incarnation: None,
-            },
-        );
+        self.take_charge(env, now, FarLeg::new(leg, node, epoch));
         Ok(())
     }
 
     /// The Request-URI towards a node: the called user at the node's address.
     pub fn request_uri(&self, node: std::net::SocketAddr) -> Box<str> {
-        if self.kept.user.is_empty() {
-            format!("sip:{node}").into()
-        } else {
-            format!("sip:{}@{node}", self.kept.user).into()
+        match &self.kept.callee {
+            Callee::Uri(uri) => uri.clone(),
+            Callee::User(user) if user.is_empty() => format!("sip:{node}").into(),
+            Callee::User(user) => format!("sip:{user}@{node}").into(),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::cluster::{ClusterStatus, VerdictStatus};
 use crate::core::AgentCore;
-use crate::core::call::Phase;
 use crate::core::failover::Failover;
 use holdline_wire::Time;
 use serde::Serialize;
@@ -61,15 +60,11 @@ pub struct FailoverStatus {
 }
 
 pub(super) fn status(core: &AgentCore, now: Time) -> Status {
-    let moving = core
-        .calls
-        .values()
-        .filter(|call| matches!(call.phase, Phase::Moving(_)));
     Status {
         at: now.as_secs_f64(),
         trunk: core.env.cluster.snapshot(now),
         calls: core.calls.len(),
-        moving: moving.count(),
+        moving: core.failovers.moving(),
         ports: core.env.ports.usage(),
         ignored: core.env.ignored,
         draining: core.draining,

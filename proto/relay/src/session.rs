@@ -260,6 +260,22 @@ impl Session {
         true
     }
 
+    /// Frees the ports of attempts before this one that can no longer be answered: those whose
+    /// `session` is not `live`.
+    pub fn keep_parked(&mut self, ports: &mut Ports, live: impl Fn(u64) -> bool) {
+        let kept = std::mem::take(&mut self.parked);
+        for parked in kept {
+            if live(parked.session) {
+                self.parked.push(parked);
+            } else {
+                parked
+                    .ports
+                    .into_iter()
+                    .for_each(|(_, port)| ports.put(port));
+            }
+        }
+    }
+
     /// The move is over, as a final answer says too: the ports of the attempts that were not
     /// taken are free again.
     pub fn settled(&mut self, ports: &mut Ports) {
