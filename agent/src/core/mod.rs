@@ -11,6 +11,8 @@ mod failover;
 mod new_call;
 mod settings;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use call::CallKey;
 pub use event::{Event, In, Operator, Out};

@@ -1,0 +1,183 @@
+//! Attempts that are refused, not answered, or answered late.
+
+use super::world::replaces;
+use super::*;
+use holdline_wire::Method;
+
+// spec: X24
+#[test]
+fn a_refused_attempt_goes_to_another_node() {
+    let mut world = World::with_nodes(3);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (first, invite) = world.node_invited();
+    world.node_responds(first, &invite, 503, None);
+    world.node_got(first, "ACK");
+    world.call_moves(&mut call);
+    assert_ne!(call.node, first);
+    assert_eq!(world.core.ports_in_use(), 2);
+    world.hang_up(&mut call);
+    assert_eq!(world.endings(), [("hangup", 1)]);
+}
+
+// spec: X24
+#[test]
+fn of_two_attempts_the_late_answer_is_adopted_and_the_other_hung_up() {
+    let mut world = World::with_nodes(3);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (first, invite) = world.node_invited();
+    world.pass(ms(310));
+    let (second, hedge) = world.node_invited();
+    assert_ne!(first, second);
+    let cancelled = |m: &holdline_wire::Message| *m.method() == Method::Cancel;
+    assert!(
+        !world.nodes[first].inbox.iter().any(cancelled),
+        "not cancelled"
+    );
+    world.nodes[first].inbox.clear();
+    world.node_responds(first, &invite, 200, Some(ANSWER));
+    world.node_got(first, "ACK");
+    (call.node, call.far) = (first, world.dialog_at(first, &invite));
+    assert_eq!(world.core.ports_in_use(), 2);
+    world.node_responds(second, &hedge, 200, Some(ANSWER));
+    world.node_got(second, "ACK");
+    let bye = world.node_got(second, "BYE");
+    world.node_responds(second, &bye, 200, None);
+    world.pbx_noticed_nothing();
+    world.hang_up(&mut call);
+    assert_eq!(world.endings(), [("hangup", 1)]);
+}
+
+// spec: X24
+#[test]
+fn an_attempt_that_is_never_answered_does_not_keep_an_ended_call() {
+    let mut world = World::with_nodes(3);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (first, invite) = world.node_invited();
+    world.node_responds(first, &invite, 183, Some(ANSWER));
+    world.pass(ms(1510));
+    world.call_moves(&mut call);
+    assert_ne!(call.node, first);
+    world.hang_up(&mut call);
+    assert_eq!(world.endings(), [("hangup", 1)]);
+}
+
+// spec: X24
+#[test]
+fn an_attempt_that_was_not_taken_dies_with_its_node() {
+    let mut world = World::with_nodes(3);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (first, invite) = world.node_invited();
+    world.node_responds(first, &invite, 183, Some(ANSWER));
+    world.pass(ms(1510));
+    world.call_moves(&mut call);
+    world.kill_and_judge(first);
+    world.pbx_requests(&mut call, Method::Bye, None);
+    world.pbx_gets("200");
+    let bye = world.node_got(call.node, "BYE");
+    world.node_responds(call.node, &bye, 200, None);
+    assert_eq!(world.core.live_calls(), 0, "nothing is left to wait for");
+}
+
+// spec: X24
+#[test]
+fn a_node_that_has_not_answered_yet_is_not_asked_a_second_time() {
+    let mut world = World::with_nodes(2);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (node, invite) = world.node_invited();
+    world.node_responds(node, &invite, 183, Some(ANSWER));
+    world.pass(seconds(5));
+    assert!(world.next_invite().is_none());
+    world.node_responds(node, &invite, 200, Some(ANSWER));
+    world.node_got(node, "ACK");
+    (call.node, call.far) = (node, world.dialog_at(node, &invite));
+    world.hang_up(&mut call);
+}
+
+// spec: X24
+#[test]
+fn a_second_death_during_the_move_leads_to_the_third_node() {
+    let mut world = World::with_nodes(3);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (second, invite) = world.node_invited();
+    world.node_responds(second, &invite, 183, Some(ANSWER));
+    world.kill_and_judge(second);
+    world.call_moves(&mut call);
+    world.pbx_noticed_nothing();
+    world.hang_up(&mut call);
+}
+
+// spec: X24
+#[test]
+fn with_no_node_alive_the_call_is_held_until_one_returns() {
+    let mut world = World::with_nodes(2);
+    let mut call = world.call_up();
+    world.kill(1 - call.node);
+    world.kill_and_judge(call.node);
+    world.pass(seconds(10));
+    world.pbx_noticed_nothing();
+    assert_eq!(world.core.ports_in_use(), 2);
+    world.restart(0);
+    world.call_moves(&mut call);
+    world.hang_up(&mut call);
+    assert_eq!(world.endings(), [("hangup", 1)]);
+}
+
+// spec: X24
+#[test]
+fn a_call_that_no_node_returns_for_is_ended_after_the_hold_time() {
+    let mut world = World::with_nodes(1);
+    let call = world.call_up();
+    world.kill_and_judge(call.node);
+    world.pass(seconds(21));
+    let bye = world.pbx_gets("BYE");
+    world.pbx_responds(&bye, 200, None);
+    world.no_trace();
+    assert_eq!(world.endings(), [("lost", 0)]);
+    assert_eq!(world.failover_done(), Some((0, 1, 0)));
+}
+
+// spec: X24
+#[test]
+fn a_call_that_two_nodes_do_not_know_is_given_up() {
+    let mut world = World::with_nodes(3);
+    let call = world.call_up();
+    world.kill_and_judge(call.node);
+    for _ in 0..2 {
+        let (node, invite) = world.node_invited();
+        assert_eq!(replaces(&invite).call_id, call.far.id.call_id);
+        world.node_responds(node, &invite, 481, None);
+    }
+    let bye = world.pbx_gets("BYE");
+    world.pbx_responds(&bye, 200, None);
+    world.no_trace();
+    assert_eq!(world.endings(), [("lost", 0)]);
+}
+
+// spec: X24
+#[test]
+fn refusals_for_a_long_time_use_no_more_ports_than_one() {
+    let mut world = World::with_nodes(3);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    for _ in 0..20 {
+        while let Some((node, invite)) = world.next_invite() {
+            world.node_responds(node, &invite, 503, None);
+            world.nodes[node].inbox.clear();
+        }
+        assert!(
+            world.core.ports_in_use() <= 3,
+            "{}",
+            world.core.ports_in_use()
+        );
+        world.pass(ms(500));
+    }
+    world.pass(seconds(1));
+    world.call_moves(&mut call);
+    world.hang_up(&mut call);
+}

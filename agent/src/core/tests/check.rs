@@ -1,0 +1,69 @@
+//! Whether the indexes of the core agree with its calls.
+
+use crate::core::AgentCore;
+use crate::core::env::{Owner, Place};
+
+impl AgentCore {
+    /// Every index holds exactly what the calls say, and nothing is left undone.
+    pub(super) fn check(&self) {
+        let env = &self.env;
+        let (mut legs, mut booked, mut attempts, mut streams) = (0, 0, 0, 0);
+        for (key, call) in &self.calls {
+            assert_eq!(env.invites.get(&call.kept.server), Some(&key), "INVITE");
+            let near = env.tags.get(call.near.local_tag());
+            assert_eq!(near, Some(&Place::Leg(Owner::Near(key))), "near tag");
+            for far in call.far.iter().chain(&call.others) {
+                let place = env.tags.get(far.leg.local_tag());
+                let own = Place::Leg(Owner::Far(key, far.epoch));
+                assert_eq!(place, Some(&own), "far tag");
+                legs += 1;
+            }
+            if let Some(far) = &call.far {
+                assert!(env.by_node[&far.node].contains(&key), "by node");
+                booked += 1;
+            }
+            for far in &call.others {
+                let attempt = (key, far.epoch);
+                assert!(env.attempts[&far.node].contains(&attempt), "attempts");
+                attempts += 1;
+            }
+            for stream in call.media.streams() {
+                assert_eq!(env.by_stream.get(&stream), Some(&key), "stream");
+                streams += 1;
+            }
+        }
+        let all = |sets: usize, calls: usize, what: &str| assert_eq!(sets, calls, "{what}");
+        all(env.invites.len(), self.calls.len(), "INVITEs");
+        all(
+            env.tags.len(),
+            self.calls.len() + legs + env.tombs.len(),
+            "tags",
+        );
+        all(
+            env.by_node.values().map(|calls| calls.len()).sum(),
+            booked,
+            "booked",
+        );
+        all(
+            env.attempts.values().map(|set| set.len()).sum(),
+            attempts,
+            "attempts",
+        );
+        all(env.by_stream.len(), streams, "streams");
+        // Three timers a call, one a far leg, one a tomb.
+        let timers = self.calls.len() * 3 + legs + env.tombs.len();
+        assert!(env.timers.len() <= timers, "timers");
+        assert!(env.touched.is_empty() && env.relay.is_empty(), "undone");
+    }
+
+    /// Nothing of any call is left but what is known of nodes.
+    pub(super) fn assert_no_trace(&self) {
+        self.check();
+        assert_eq!(self.live_calls(), 0, "calls");
+        assert_eq!(self.ports_in_use(), 0, "ports");
+        assert_eq!(self.transactions(), (0, 0), "transactions");
+        assert_eq!(self.dialogs(), 0, "tags");
+        assert!(self.env.timers.is_empty(), "timers");
+        assert_eq!(self.failovers.moving(), 0, "moving");
+    }
+}

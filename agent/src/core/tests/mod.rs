@@ -1,0 +1,16 @@
+//! The core in virtual time, between a calling server and nodes that the tests play by hand,
+//! message by message.
+
+mod attempts;
+mod check;
+mod hang_ups;
+mod in_flight;
+mod leftovers;
+mod moves;
+mod placing;
+mod restarts;
+mod ringing;
+mod strangers;
+mod world;
+
+use world::{ANSWER, HELD, OFFER, World, ms, seconds};

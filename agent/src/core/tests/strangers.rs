@@ -1,0 +1,78 @@
+//! Who is not the calling server, and what is no call.
+
+use super::world::{AGENT, addr, node_address};
+use super::*;
+use crate::core::Event;
+use holdline_wire::TransportKey;
+use holdline_wire::machine::Input;
+
+// spec: X40
+#[test]
+fn a_stranger_gets_no_answer_and_is_counted() {
+    let mut world = World::with_nodes(1);
+    let (invite, _, _) = world.call("");
+    let from = TransportKey::udp(addr(AGENT), addr("192.0.2.9:5060"));
+    for bytes in [
+        invite.bytes().clone(),
+        "OPTIONS sip:x SIP/2.0\r\n\r\n".into(),
+        "?".into(),
+    ] {
+        world.input(Input::Message { from, bytes });
+    }
+    assert_eq!(world.strangers_got, 0);
+    let ignored = |event: &&Event| matches!(event, Event::Ignored { .. });
+    assert_eq!(world.events.iter().filter(ignored).count(), 3);
+    assert_eq!(world.core.live_calls(), 1);
+}
+
+// spec: X40
+#[test]
+fn each_leg_has_tags_and_a_call_id_of_its_own() {
+    let mut world = World::with_nodes(1);
+    let (invite, _, first) = world.call("");
+    let (_, _, second) = world.call("");
+    assert_ne!(first.call_id(), invite.call_id());
+    assert_ne!(first.call_id(), second.call_id());
+    assert_ne!(first.from_tag(), second.from_tag());
+    // 96 bits take 16 characters in base 64.
+    assert!(first.from_tag().len() >= 16 && first.call_id().len() >= 16);
+}
+
+#[test]
+fn a_node_places_no_calls_here() {
+    let mut world = World::with_nodes(1);
+    let (invite, _, _) = world.call("");
+    let text = world::text(&invite).replace("z9hG4bK", "z9hG4bKnode");
+    let text = text.replace(world::PBX, &node_address(0).to_string());
+    world.node_sends(0, text.into());
+    world.node_got(0, "403");
+}
+
+#[test]
+fn a_request_with_one_wrong_identifier_belongs_to_no_call() {
+    let mut world = World::with_nodes(1);
+    let mut call = world.call_up();
+    let mut wrong = call.pbx.clone();
+    wrong.id.local_tag = "other".into();
+    let branch = world.branch();
+    let bye = world::in_dialog(&mut wrong, &holdline_wire::Method::Bye, &branch, None);
+    world.pbx_sends(bye);
+    world.pbx_gets("481");
+    world.hang_up(&mut call);
+}
+
+#[test]
+fn requests_out_of_order_are_refused() {
+    let mut world = World::with_nodes(1);
+    let mut call = world.call_up();
+    call.pbx.local_seq = 10;
+    world.pbx_requests(&mut call, holdline_wire::Method::Info, None);
+    let info = world.node_got(0, "INFO");
+    world.node_responds(0, &info, 200, None);
+    world.pbx_gets("200");
+    call.pbx.local_seq = 5;
+    world.pbx_requests(&mut call, holdline_wire::Method::Info, None);
+    world.pbx_gets("500");
+    call.pbx.local_seq = 11;
+    world.hang_up(&mut call);
+}
