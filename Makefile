@@ -23,7 +23,7 @@ sim:
 
 # Ten planted bugs: the simulated world must notice each of them.
 sim-mutants:
-	scripts/sim-mutants
+	scripts/sim-mutants.sh
 
 clean:
 	cargo clean
