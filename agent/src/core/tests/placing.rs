@@ -78,6 +78,22 @@ fn what_any_response_tells_counts_for_the_node_that_was_asked() {
     assert_eq!(cluster.utilization(world.now, id), 77);
 }
 
+// spec: D20
+#[test]
+fn each_probe_is_a_transaction_of_its_own_by_a_flow_of_its_own() {
+    let mut world = World::with_nodes(2);
+    world.probes.clear();
+    world.pass(seconds(1));
+    assert_eq!(world.probes.len(), 8, "every 250 ms to each");
+    world.kill(0);
+    world.nodes[0].refuses = false;
+    world.pass(seconds(1));
+    let branch = |(_, probe): &(_, holdline_wire::Message)| probe.top_via().branch.to_string();
+    let branches: std::collections::BTreeSet<_> = world.probes.iter().map(branch).collect();
+    assert_eq!(branches.len(), world.probes.len(), "none is repeated");
+    assert!(world.probes.iter().all(|(flow, _)| flow.connection != 0));
+}
+
 // spec: X23
 #[test]
 fn an_emergency_number_stays_the_urn_that_it_is() {

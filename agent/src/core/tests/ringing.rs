@@ -81,7 +81,7 @@ fn a_ringing_call_can_be_cancelled_while_no_node_is_there() {
 // spec: X24
 #[test]
 fn a_node_that_cannot_serve_is_passed_over_before_it_rings_and_not_after() {
-    let mut world = World::with_nodes(2);
+    let mut world = World::with_nodes(3);
     let (_, first, placed) = world.call("");
     world.node_responds(first, &placed, 503, None);
     let (second, again) = world.node_invited();

@@ -65,6 +65,8 @@ pub struct World {
     pub relay: Vec<Command>,
     pub events: Vec<Event>,
     pub strangers_got: usize,
+    /// The OPTIONS that nodes got, and the flow that each came by.
+    pub probes: Vec<(TransportKey, Message)>,
     feedback: VecDeque<Input<In>>,
     /// What nodes have got.
     seen: BTreeSet<Bytes>,
@@ -113,6 +115,7 @@ impl World {
             relay: Vec::new(),
             events: Vec::new(),
             strangers_got: 0,
+            probes: Vec::new(),
             feedback: VecDeque::new(),
             seen: BTreeSet::new(),
             count: 0,
@@ -191,6 +194,9 @@ impl World {
 
     fn node_gets(&mut self, node: usize, to: TransportKey, message: Message) {
         let probe = *message.method() == Method::Options && message.is_request();
+        if probe {
+            self.probes.push((to, message.clone()));
+        }
         match (self.nodes[node].alive, probe) {
             (true, true) => {
                 let bytes = self.response(node, &message, 200, "probe", None);
