@@ -3,4 +3,5 @@
 pub mod load;
 pub mod pjsip;
 pub mod rig;
+pub mod sim;
 pub mod ua;

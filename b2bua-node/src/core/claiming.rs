@@ -168,6 +168,10 @@ impl NodeCore {
             Signal::Answer { .. } => self.taken_over(now, key, signal),
             Signal::Refuse { status, .. } => {
                 let why = format!("downstream refused with {status}");
+                if matches!(status, 481 | 603) {
+                    // The far end has hung up: nobody else needs to know of this call.
+                    self.delete_replaced(now, key);
+                }
                 // A redirection is of no use to the agent: it would place the call by itself.
                 let upstream = if status < 400 { 502 } else { status };
                 self.fail_because(now, key, upstream, status, &why);
@@ -217,12 +221,8 @@ impl NodeCore {
         let Some(takeover) = self.calls.get(key).and_then(|call| call.takeover.as_ref()) else {
             return;
         };
-        let by = self.env.config.incarnation.clone();
-        let op = Op::Delete {
-            upstream: takeover.replaced.clone(),
-            by,
-        };
-        self.env.ask(now, op, Asked::Delete);
+        let upstream = takeover.replaced.clone();
+        self.env.take_off(now, upstream);
     }
 
     /// A failover call is up: where this very node had the old one, it lets go of it.

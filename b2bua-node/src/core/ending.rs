@@ -1,9 +1,8 @@
 //! How calls end: by themselves, by our own fault, or because another node has them.
 
 use crate::core::call::{Call, CallKey};
-use crate::core::env::{Asked, Timer};
+use crate::core::env::Timer;
 use crate::core::{Event, NodeCore};
-use crate::store::Op;
 use bytes::Bytes;
 use holdline_leg::{Passage, RequestId, Signal, State};
 use holdline_relay::Side;
@@ -103,12 +102,7 @@ impl NodeCore {
         }
         let Some(call) = self.remove(key) else { return };
         if let Some(record) = call.record {
-            let by = self.env.config.incarnation.clone();
-            let op = Op::Delete {
-                upstream: record.upstream,
-                by,
-            };
-            self.env.ask(now, op, Asked::Delete);
+            self.env.take_off(now, record.upstream);
         }
         self.env.event(Event::Over {
             call: call.number,

@@ -9,6 +9,7 @@ use holdline_leg::{Ctx, Leg, Stamp};
 use holdline_relay::{Command, Ports, Side, StreamId};
 use holdline_wire::build::Builder;
 use holdline_wire::deadline::Deadlines;
+use holdline_wire::dialog::DialogId;
 use holdline_wire::header::Name;
 use holdline_wire::machine::Output;
 use holdline_wire::token::Tokens;
@@ -42,6 +43,8 @@ pub(super) enum Timer {
     Leaving(CallKey),
     /// A store operation counts as lost.
     Asked(u64),
+    /// Take those calls off the store that it did not hear of.
+    Clear,
     /// Forget a tomb.
     Forget(u64),
 }
@@ -57,8 +60,8 @@ pub(super) enum Asked {
     Check(Vec<CallKey>),
     /// A failover call whose agent left before the reply.
     Hangup,
-    /// Nobody.
-    Delete,
+    /// Nobody; the call that is to be taken off.
+    Delete(DialogId),
 }
 
 /// Everything that calls share.
@@ -81,6 +84,8 @@ pub(super) struct Env {
     pub asked: BTreeMap<u64, Asked>,
     next_request: u64,
     pub store_up: bool,
+    /// Calls that are over, of which the store does not know that yet.
+    pub untold: VecDeque<DialogId>,
     tombs: BTreeMap<u64, Box<str>>,
     next_tomb: u64,
 }
@@ -110,6 +115,7 @@ impl Env {
             asked: BTreeMap::new(),
             next_request: 0,
             store_up: true,
+            untold: VecDeque::new(),
             tombs: BTreeMap::new(),
             next_tomb: 0,
             config,
@@ -266,6 +272,28 @@ impl Env {
         self.outputs
             .push_back(Output::Other(Out::Store(StoreRequest { id, op })));
         true
+    }
+
+    /// Takes a call that is over off the store; asked again for as long as the store is down.
+    pub fn take_off(&mut self, now: Time, upstream: DialogId) {
+        let op = Op::Delete {
+            upstream: upstream.clone(),
+            by: self.config.incarnation.clone(),
+        };
+        if !self.ask(now, op, Asked::Delete(upstream.clone())) {
+            self.take_off_later(now, upstream);
+        }
+    }
+
+    /// The store did not hear of a call's end. Beyond four times the capacity the oldest are
+    /// left to the row's own end.
+    pub fn take_off_later(&mut self, now: Time, upstream: DialogId) {
+        if self.untold.len() >= self.config.capacity * 4 {
+            self.untold.pop_front();
+        }
+        self.untold.push_back(upstream);
+        self.timers
+            .set(Timer::Clear, now + self.config.waits.retry);
     }
 
     /// Remembers, and tells once, whether the store works.

@@ -3,7 +3,7 @@
 use crate::core::NodeCore;
 use crate::core::call::{CallKey, Owner, Phase};
 use crate::core::env::{Asked, Timer};
-use crate::store::{Answer, Op};
+use crate::store::Answer;
 use holdline_leg::{EndCause, Passage, Signal};
 use holdline_relay::Side;
 use holdline_wire::dialog::Dialog;
@@ -44,15 +44,7 @@ impl NodeCore {
     pub(super) fn hung_up_while_claiming(&mut self, now: Time, answer: Answer) {
         if let Answer::Claimed(record) = answer {
             self.farewell(now, &record);
-            let by = self.env.config.incarnation.clone();
-            self.env.ask(
-                now,
-                Op::Delete {
-                    upstream: record.upstream,
-                    by,
-                },
-                Asked::Delete,
-            );
+            self.env.take_off(now, record.upstream);
         }
     }
 

@@ -109,7 +109,10 @@ impl NodeCore {
             Asked::Claim(key) => self.claim_replied(now, key, reply.answer),
             Asked::Check(keys) => self.check_replied(now, &keys, &reply.answer),
             Asked::Hangup => self.hung_up_while_claiming(now, reply.answer),
-            Asked::Delete => {}
+            Asked::Delete(upstream) if reply.answer == Answer::Down => {
+                self.env.take_off_later(now, upstream);
+            }
+            Asked::Delete(_) => {}
         }
     }
 
@@ -122,6 +125,13 @@ impl NodeCore {
                 answer: Answer::Down,
             },
         );
+    }
+
+    /// The calls whose end the store did not hear of are told again.
+    pub(super) fn clear(&mut self, now: Time) {
+        for upstream in std::mem::take(&mut self.env.untold) {
+            self.env.take_off(now, upstream);
+        }
     }
 
     fn kept(&mut self, now: Time, key: CallKey, answer: &Answer) {

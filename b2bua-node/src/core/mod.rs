@@ -132,6 +132,7 @@ impl NodeCore {
                 Timer::Ring(key) => self.fail(now, key, 408, "no answer"),
                 Timer::Leaving(key) => self.give_up_leaving(now, key),
                 Timer::Asked(id) => self.store_is_silent(now, id),
+                Timer::Clear => self.clear(now),
                 Timer::Forget(number) => self.env.forget(number),
             }
         }

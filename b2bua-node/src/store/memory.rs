@@ -3,6 +3,7 @@
 use super::rules::{self, Fate, Row, Table};
 use super::{Answer, Store, StoreReply, StoreRequest};
 use holdline_wire::dialog::DialogId;
+use holdline_wire::record::DialogRecord;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,6 +17,19 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
+    /// The calls that it holds: rows that are neither over nor moved.
+    pub fn records(&self) -> impl Iterator<Item = &DialogRecord> {
+        self.rows.values().filter_map(|row| match &row.fate {
+            Fate::Live(record) => Some(&**record),
+            Fate::Over | Fate::Moved(_) => None,
+        })
+    }
+
+    /// How many rows there are, whatever their fate.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     /// How many calls it holds: rows that are neither over nor moved.
     pub fn live(&self) -> usize {
         self.rows

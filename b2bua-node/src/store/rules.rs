@@ -114,13 +114,14 @@ fn replace<T: Table>(
                 return Ok(Answer::Moved(generation));
             }
         }
-        Some(Fate::Over) => return Ok(Answer::Over),
         Some(Fate::Live(old)) if old.generation + 1 != record.generation => {
             return Ok(Answer::Moved(old.generation));
         }
         // A dialog that the store never heard of (it was down when the call came up): the new
         // call is written all the same, and the old one marked.
-        Some(Fate::Live(_)) | None => {}
+        // One that is over: a later attempt was refused because this one had succeeded. The
+        // downstream UA's answer is the better proof.
+        Some(Fate::Live(_) | Fate::Over) | None => {}
     }
     let moved = Row {
         fate: Fate::Moved(record.generation),

@@ -182,7 +182,6 @@ fn an_ended_call_is_remembered_for_a_minute() {
         store.put(0, "a", 0);
         assert_eq!(store.delete(1, "a", "n1"), Answer::Done);
         assert_eq!(store.claim(2, "a", "n2"), Answer::Over);
-        assert_eq!(store.replace(2, "a", "b", 1), Answer::Over);
         assert_eq!(store.claim(60, "a", "n2"), Answer::Over);
         assert_eq!(store.claim(61, "a", "n2"), Answer::Unknown);
         assert_eq!(store.delete(61, "a", "n2"), Answer::Unknown);
