@@ -103,6 +103,10 @@ impl NodeCore {
         let Some(call) = self.remove(key) else { return };
         if let Some(record) = call.record {
             self.env.take_off(now, record.upstream);
+            // The store was down since the call came here: it has the old row still.
+            if let Some(replaced) = call.replaces {
+                self.env.take_off(now, replaced);
+            }
         }
         self.env.event(Event::Over {
             call: call.number,

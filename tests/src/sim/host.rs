@@ -63,6 +63,8 @@ pub struct Host {
     pub service: Duration,
     /// Until when it is busy.
     pub busy: Time,
+    /// When its store has done what it was asked last.
+    pub store_busy: Time,
     /// When it is to be served next.
     pub wake: Option<Time>,
     /// Whether its link is cut.
@@ -88,6 +90,7 @@ impl Host {
             buffer: 1 << 20,
             service: Duration::ZERO,
             busy: Time::ZERO,
+            store_busy: Time::ZERO,
             wake: None,
             cut: false,
             paused: false,

@@ -55,7 +55,10 @@ impl World {
         let number = self.plan.calls[index].number;
         let moving = now >= death && now <= death + Duration::from_millis(2500);
         let seen = self.watch.call(number).clone();
-        let busy = seen.reinvited.values().any(|(at, _)| *at + HOLD_DONE > now);
+        let fresh = |at: &Time| *at + HOLD_DONE > now;
+        let busy = seen.answered.len() < 2
+            || seen.answered.values().any(fresh)
+            || seen.reinvited.values().any(|(at, _)| fresh(at));
         if moving || busy {
             return;
         }

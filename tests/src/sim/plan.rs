@@ -197,9 +197,19 @@ fn draw_end(draw: &mut Draw) -> End {
 
 fn draw_call(draw: &mut Draw, number: CallNumber, pace: Duration, disaster: &Disaster) -> CallPlan {
     let death = disaster.at;
-    let place = at_ms(1000) + pace * number + draw.between(Duration::ZERO, pace);
     let mut steps = Vec::new();
     let mut step = |at, by, act| steps.push(Step { at, by, act });
+    if draw.chance(80) {
+        // Placed when the node is dead but nobody knows, or soon after.
+        let place = death + draw.ms(0, 3000);
+        step(death + draw.ms(10_000, 12_000), draw_end(draw), Act::Hangup);
+        return CallPlan {
+            number,
+            place,
+            steps,
+        };
+    }
+    let place = at_ms(1000) + pace * number + draw.between(Duration::ZERO, pace);
     // Before the death: a hold that is on when the node dies, or one that is in flight then.
     let holder = draw_end(draw);
     let mut held = false;

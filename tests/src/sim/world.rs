@@ -461,7 +461,10 @@ impl World {
         }
         let delay = self.draw.between(Duration::ZERO, self.plan.store_delay);
         let run = self.hosts[host].run;
-        self.at(self.now + delay, Event::StoreDo { host, run, request });
+        // One connection: what is asked first is done first.
+        let at = self.hosts[host].store_busy.max(self.now + delay);
+        self.hosts[host].store_busy = at;
+        self.at(at, Event::StoreDo { host, run, request });
     }
 
     fn store_do(&mut self, host: HostId, run: u32, request: StoreRequest) {

@@ -68,6 +68,8 @@ pub(super) struct Leg {
     pub(super) cancelled: bool,
     /// Who is named as the one who ended it once our BYE is done.
     pub(super) ended_by: By,
+    /// The user hung up before the ACK for our 2xx came: BYE follows it (RFC 3261 section 15).
+    pub(super) bye_due: bool,
     /// A re-INVITE of ours is due.
     pub(super) reinvite_due: bool,
     /// The BYE in progress ends a replaced dialog: nobody is told how it went.
@@ -103,6 +105,7 @@ impl Leg {
             to_tags: BTreeSet::new(),
             cancelled: false,
             ended_by: By::Local,
+            bye_due: false,
             reinvite_due: false,
             quiet: false,
         }

@@ -98,6 +98,10 @@ impl Ua {
                 self.tell_if_changed(id, changed);
             }
         }
+        let leg = self.leg(id);
+        if std::mem::take(&mut leg.bye_due) && leg.state == State::Up {
+            return self.bye(now, id, &[]);
+        }
         self.reinvite_if_due(now, id);
     }
 

@@ -149,7 +149,8 @@ impl Ua {
                 }
             }
             State::Ringing => self.refuse(now, id, 486),
-            State::Up => self.bye(now, id, &[]),
+            State::Up if self.legs[&id].unacked.is_empty() => self.bye(now, id, &[]),
+            State::Up => self.leg(id).bye_due = true,
             State::Ending => {}
         }
     }
