@@ -292,8 +292,7 @@ impl Env {
             self.untold.pop_front();
         }
         self.untold.push_back(upstream);
-        self.timers
-            .set(Timer::Clear, now + self.config.waits.retry);
+        self.timers.set(Timer::Clear, now + self.config.waits.retry);
     }
 
     /// Remembers, and tells once, whether the store works.

@@ -43,7 +43,9 @@ fn main() -> ExitCode {
     let mutant = match args.mutant.as_deref() {
         None => None,
         Some("list") => {
-            Mutant::ALL.iter().for_each(|mutant| println!("{}", mutant.name()));
+            Mutant::ALL
+                .iter()
+                .for_each(|mutant| println!("{}", mutant.name()));
             return ExitCode::SUCCESS;
         }
         Some(name) => match Mutant::named(name) {
@@ -55,8 +57,14 @@ fn main() -> ExitCode {
         },
     };
     let keep = args.story || args.transcript.is_some();
-    let options = Options { calls: args.calls, mutant, keep };
-    let seeds = args.seed.map_or(args.from..args.from + args.seeds, |seed| seed..seed + 1);
+    let options = Options {
+        calls: args.calls,
+        mutant,
+        keep,
+    };
+    let seeds = args
+        .seed
+        .map_or(args.from..args.from + args.seeds, |seed| seed..seed + 1);
     let started = Instant::now();
     let (mut failed, mut run_count, mut recoveries) = (0, 0u64, Vec::new());
     for seed in seeds {
@@ -65,7 +73,11 @@ fn main() -> ExitCode {
         run_count += 1;
         recoveries.extend_from_slice(&outcome.recoveries);
         if !args.quiet || !outcome.failures.is_empty() {
-            println!("{} ({} ms)", outcome.headline(), before.elapsed().as_millis());
+            println!(
+                "{} ({} ms)",
+                outcome.headline(),
+                before.elapsed().as_millis()
+            );
         }
         if let Some(path) = &args.transcript
             && let Err(error) = std::fs::write(path, text(&outcome))
@@ -86,13 +98,24 @@ fn main() -> ExitCode {
         }
     }
     summary(run_count, failed, &mut recoveries, started.elapsed());
-    if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn tell(outcome: &Outcome) {
     for failure in outcome.failures.iter().take(12) {
-        let call = failure.call.map(|call| format!(" call {call}")).unwrap_or_default();
-        println!("  FAILED at {:.6} s:{call} {}", failure.at.as_secs_f64(), failure.what);
+        let call = failure
+            .call
+            .map(|call| format!(" call {call}"))
+            .unwrap_or_default();
+        println!(
+            "  FAILED at {:.6} s:{call} {}",
+            failure.at.as_secs_f64(),
+            failure.what
+        );
     }
     let more = outcome.failures.len().saturating_sub(12);
     if more > 0 {
@@ -103,7 +126,10 @@ fn tell(outcome: &Outcome) {
 fn text(outcome: &Outcome) -> String {
     let mut text = String::new();
     for line in &outcome.lines {
-        let call = line.call.map(|call| format!("[{call}] ")).unwrap_or_default();
+        let call = line
+            .call
+            .map(|call| format!("[{call}] "))
+            .unwrap_or_default();
         let _ = writeln!(text, "{:.9} {call}{}", line.at.as_secs_f64(), line.text);
     }
     text

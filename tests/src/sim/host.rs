@@ -110,8 +110,17 @@ impl Host {
     /// The flow of a datagram from `from` that came to `to`.
     pub fn flow(&self, from: SocketAddr, to: SocketAddr) -> TransportKey {
         let connection = to.port().saturating_sub(CONNECTED);
-        let connection = if to == self.sip { 0 } else { u64::from(connection) };
-        TransportKey { protocol: Protocol::Udp, local: self.sip, remote: from, connection }
+        let connection = if to == self.sip {
+            0
+        } else {
+            u64::from(connection)
+        };
+        TransportKey {
+            protocol: Protocol::Udp,
+            local: self.sip,
+            remote: from,
+            connection,
+        }
     }
 
     /// Whether `ip` and `port` are among its media ports.
@@ -153,7 +162,11 @@ impl Host {
         if !self.is_running() {
             return None;
         }
-        let at = if self.inbox.is_empty() { self.deadline()? } else { Time::ZERO };
+        let at = if self.inbox.is_empty() {
+            self.deadline()?
+        } else {
+            Time::ZERO
+        };
         Some(at.max(self.busy))
     }
 
@@ -211,7 +224,10 @@ impl Host {
 fn plain<X>(item: Item, other: impl FnOnce(Item) -> Option<X>) -> Option<Input<X>> {
     Some(match item {
         Item::Message(from, bytes) => Input::Message { from, bytes },
-        Item::Refused(key) => Input::Fault { key, fault: TransportFault::Refused },
+        Item::Refused(key) => Input::Fault {
+            key,
+            fault: TransportFault::Refused,
+        },
         Item::Deadline => Input::Deadline,
         item => Input::Other(other(item)?),
     })

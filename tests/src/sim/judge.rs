@@ -104,27 +104,39 @@ impl World {
             .map(|record| call_in(format!("{record:?}").as_bytes()))
             .collect();
         for call in live {
-            self.watch.fail(now, call, "its row is still live in the store");
+            self.watch
+                .fail(now, call, "its row is still live in the store");
         }
         if self.store.rows() > 0 {
-            self.watch.fail(now, None, format!("{} rows in the store", self.store.rows()));
+            self.watch.fail(
+                now,
+                None,
+                format!("{} rows in the store", self.store.rows()),
+            );
         }
         let failures = self.watch.failures.clone();
         for failure in failures {
             let head = format!("FAILURE: {}", failure.what);
-            self.transcript.note(failure.at, failure.call, &head, b"", |_| String::new());
+            self.transcript
+                .note(failure.at, failure.call, &head, b"", |_| String::new());
         }
     }
 
     fn judge_counts(&mut self, index: usize) {
         let number = self.plan.calls[index].number;
         let seen = self.watch.call(number).clone();
-        let (near, far) = (self.ua(CALLER).counts(number), self.ua(CALLEE).counts(number));
+        let (near, far) = (
+            self.ua(CALLER).counts(number),
+            self.ua(CALLEE).counts(number),
+        );
         let asked = |end: End| seen.asked.get(&end).copied().unwrap_or(0);
         let mut wrong = Vec::new();
         // X29: the calling server notices nothing of a move.
         if near.reinvites_received > 0 && asked(End::Callee) == 0 {
-            wrong.push(format!("the calling server saw {} re-INVITEs", near.reinvites_received));
+            wrong.push(format!(
+                "the calling server saw {} re-INVITEs",
+                near.reinvites_received
+            ));
         }
         if near.updates_received + far.updates_received > 0 {
             wrong.push("an UPDATE came".to_owned());
@@ -136,16 +148,25 @@ impl World {
             wrong.push("a second To tag at the calling server".to_owned());
         }
         if near.strays > 0 {
-            wrong.push(format!("{} stray messages at the calling server", near.strays));
+            wrong.push(format!(
+                "{} stray messages at the calling server",
+                near.strays
+            ));
         }
         if far.duplicate_calls > 0 {
-            wrong.push(format!("{} second calls at the callee", far.duplicate_calls));
+            wrong.push(format!(
+                "{} second calls at the callee",
+                far.duplicate_calls
+            ));
         }
         if far.replaces_of_other_call > 0 {
             wrong.push("Replaces named another call's dialog".to_owned());
         }
         if far.replaces_accepted > u32::from(seen.on_victim) {
-            wrong.push(format!("replaced {} times at the callee", far.replaces_accepted));
+            wrong.push(format!(
+                "replaced {} times at the callee",
+                far.replaces_accepted
+            ));
         }
         for what in wrong {
             self.watch.fail(self.now, Some(number), what);
@@ -188,7 +209,8 @@ impl World {
         let name = found.name.clone();
         for (what, count) in left {
             if count > 0 {
-                self.watch.fail(now, None, format!("{name}: {count} {what} left"));
+                self.watch
+                    .fail(now, None, format!("{name}: {count} {what} left"));
             }
         }
     }
@@ -215,8 +237,9 @@ impl World {
     pub fn recoveries(&self) -> Vec<Duration> {
         let death = self.plan.disaster.at;
         let affected = self.watch.calls().filter(|(_, seen)| seen.affected);
-        let mut times: Vec<Duration> =
-            affected.filter_map(|(_, seen)| Some(seen.recovered?.since(death))).collect();
+        let mut times: Vec<Duration> = affected
+            .filter_map(|(_, seen)| Some(seen.recovered?.since(death)))
+            .collect();
         times.sort_unstable();
         times
     }

@@ -49,13 +49,20 @@ impl Relays {
     /// Carries out a command of `host`; the error is a fault of the program.
     pub fn apply(&mut self, host: HostId, command: &Command) -> Result<(), String> {
         match *command {
-            Command::Install { stream, near, far, group, .. } => {
+            Command::Install {
+                stream,
+                near,
+                far,
+                group,
+                ..
+            } => {
                 if self.streams.contains_key(&(host, stream)) {
                     return Err(format!("stream {} installed twice", stream.0));
                 }
                 self.open(host, stream, Side::Near, near.local)?;
                 self.open(host, stream, Side::Far, far.local)?;
-                self.streams.insert((host, stream), Relayed { near, far, group });
+                self.streams
+                    .insert((host, stream), Relayed { near, far, group });
             }
             Command::SetPeer { stream, side, peer } => {
                 let Some(found) = self.streams.get_mut(&(host, stream)) else {
@@ -72,7 +79,14 @@ impl Relays {
                 };
                 self.ports.remove(&found.far.local);
                 self.open(host, stream, Side::Far, far.local)?;
-                self.streams.insert((host, stream), Relayed { far, group, ..found });
+                self.streams.insert(
+                    (host, stream),
+                    Relayed {
+                        far,
+                        group,
+                        ..found
+                    },
+                );
             }
             Command::Remove { stream } => {
                 let Some(found) = self.streams.remove(&(host, stream)) else {
@@ -93,9 +107,10 @@ impl Relays {
         local: SocketAddr,
     ) -> Result<(), String> {
         match self.ports.insert(local, (host, stream, side)) {
-            Some((_, other, _)) => {
-                Err(format!("streams {} and {} share port {local}", other.0, stream.0))
-            }
+            Some((_, other, _)) => Err(format!(
+                "streams {} and {} share port {local}",
+                other.0, stream.0
+            )),
             None => Ok(()),
         }
     }
@@ -114,7 +129,9 @@ impl Relays {
 
     /// How many streams `host` has.
     pub fn count(&self, host: HostId) -> usize {
-        self.streams.range((host, StreamId(0))..=(host, StreamId(u64::MAX))).count()
+        self.streams
+            .range((host, StreamId(0))..=(host, StreamId(u64::MAX)))
+            .count()
     }
 
     /// What `host` has of a stream.
@@ -130,7 +147,10 @@ impl Relays {
     /// The stream of `host` whose side has this local address, and its group.
     pub fn stream_at(&self, host: HostId, local: SocketAddr) -> Option<(StreamId, GroupId)> {
         let &(owner, stream, _) = self.ports.get(&local)?;
-        let relayed = self.streams.get(&(owner, stream)).filter(|_| owner == host)?;
+        let relayed = self
+            .streams
+            .get(&(owner, stream))
+            .filter(|_| owner == host)?;
         Some((stream, relayed.group))
     }
 
@@ -144,6 +164,12 @@ impl Relays {
         }
         let out = relayed.side(side.other());
         let to = out.peer.map(|peer| peer.rtp);
-        Some(Hop { host, stream, side, from: out.local, to })
+        Some(Hop {
+            host,
+            stream,
+            side,
+            from: out.local,
+            to,
+        })
     }
 }

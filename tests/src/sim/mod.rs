@@ -11,6 +11,7 @@ mod media;
 mod mutant;
 mod network;
 pub mod plan;
+mod sample;
 pub mod transcript;
 pub mod watch;
 mod world;
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub affected: usize,
     /// From the death to media both ways, for each of them that was recovered; sorted.
     pub recoveries: Vec<Duration>,
+    /// Real RTP packets that callers heard.
+    pub packets: u64,
 }
 
 impl Outcome {
@@ -60,7 +63,7 @@ impl Outcome {
     pub fn headline(&self) -> String {
         let plan = &self.plan;
         format!(
-            "seed {}: {} calls, {} on node{}, {:?} at {:.3} s, store {:?}, {} entries, hash {:016x}",
+            "seed {}: {} calls, {} on node{}, {:?} at {:.3} s, store {:?}, {} packets, {} entries, hash {:016x}",
             self.seed,
             plan.calls.len(),
             self.affected,
@@ -68,6 +71,7 @@ impl Outcome {
             plan.disaster.death,
             plan.disaster.at.as_secs_f64(),
             plan.store_fault,
+            self.packets,
             self.entries,
             self.hash
         )
@@ -81,13 +85,22 @@ impl Outcome {
             None => is_news(&line.text),
         };
         let shown = self.lines.iter().filter(about);
-        shown.map(|line| format!("{:>11.6} {}", line.at.as_secs_f64(), line.text)).collect()
+        shown
+            .map(|line| format!("{:>11.6} {}", line.at.as_secs_f64(), line.text))
+            .collect()
     }
 }
 
 /// Lines about no call that belong in every story.
 fn is_news(text: &str) -> bool {
-    let dull = [" -> ", " relay ", " asks store", "store answers", "Listen", "Release"];
+    let dull = [
+        " -> ",
+        " relay ",
+        " asks store",
+        "store answers",
+        "Listen",
+        "Release",
+    ];
     !dull.iter().any(|word| text.contains(word))
 }
 
@@ -102,8 +115,13 @@ pub fn run(seed: u64, options: Options) -> Outcome {
         hash: world.transcript.hash(),
         entries: world.transcript.entries(),
         lines: world.transcript.lines().to_vec(),
-        affected: world.watch.calls().filter(|(_, seen)| seen.affected).count(),
+        affected: world
+            .watch
+            .calls()
+            .filter(|(_, seen)| seen.affected)
+            .count(),
         recoveries: world.recoveries(),
+        packets: world.samples.packets,
         failures: std::mem::take(&mut world.watch.failures),
     }
 }

@@ -80,7 +80,12 @@ pub struct Mutation {
 impl Mutation {
     /// `mutant` in a fresh world.
     pub fn new(mutant: Mutant) -> Mutation {
-        Mutation { mutant, moved: BTreeSet::new(), peers: BTreeMap::new(), removed: 0 }
+        Mutation {
+            mutant,
+            moved: BTreeSet::new(),
+            peers: BTreeMap::new(),
+            removed: 0,
+        }
     }
 
     /// What becomes of a message that a program sends; `None` where nothing leaves.
@@ -121,9 +126,21 @@ impl Mutation {
                 self.removed += 1;
                 (!self.removed.is_multiple_of(4)).then_some(command)
             }
-            (Mutant::OldPeer, Kind::Agent, Command::SetPeer { stream, side: Side::Far, peer }) => {
+            (
+                Mutant::OldPeer,
+                Kind::Agent,
+                Command::SetPeer {
+                    stream,
+                    side: Side::Far,
+                    peer,
+                },
+            ) => {
                 let first = *self.peers.entry(stream).or_insert(peer);
-                Some(Command::SetPeer { stream, side: Side::Far, peer: first })
+                Some(Command::SetPeer {
+                    stream,
+                    side: Side::Far,
+                    peer: first,
+                })
             }
             _ => Some(command),
         }
@@ -135,9 +152,13 @@ impl Mutation {
             return Some(request);
         }
         Some(match request.op {
-            Op::Delete { by, .. } => {
-                StoreRequest { id: request.id, op: Op::Check { dialogs: Vec::new(), by } }
-            }
+            Op::Delete { by, .. } => StoreRequest {
+                id: request.id,
+                op: Op::Check {
+                    dialogs: Vec::new(),
+                    by,
+                },
+            },
             op => StoreRequest { id: request.id, op },
         })
     }
@@ -152,18 +173,24 @@ fn first_line(bytes: &[u8]) -> &[u8] {
 }
 
 fn call_id(bytes: &[u8]) -> &[u8] {
-    let Some(at) = find(bytes, b"\r\nCall-ID: ") else { return b"" };
+    let Some(at) = find(bytes, b"\r\nCall-ID: ") else {
+        return b"";
+    };
     first_line(&bytes[at + 11..])
 }
 
 fn swap_tags(bytes: &Bytes) -> Bytes {
     let text = String::from_utf8_lossy(bytes);
-    let lines = text.split("\r\n").map(|line| match line.strip_prefix("Replaces: ") {
-        Some(value) => {
-            let value = value.replace("to-tag", "x-tag").replace("from-tag", "to-tag");
-            format!("Replaces: {}", value.replace("x-tag", "from-tag"))
-        }
-        None => line.to_owned(),
-    });
+    let lines = text
+        .split("\r\n")
+        .map(|line| match line.strip_prefix("Replaces: ") {
+            Some(value) => {
+                let value = value
+                    .replace("to-tag", "x-tag")
+                    .replace("from-tag", "to-tag");
+                format!("Replaces: {}", value.replace("x-tag", "from-tag"))
+            }
+            None => line.to_owned(),
+        });
     lines.collect::<Vec<_>>().join("\r\n").into()
 }

@@ -34,7 +34,11 @@ impl Network {
         if self.draw.chance(self.loss) {
             return Vec::new();
         }
-        let copies = if self.draw.chance(self.duplicates) { 2 } else { 1 };
+        let copies = if self.draw.chance(self.duplicates) {
+            2
+        } else {
+            1
+        };
         (0..copies).map(|_| self.arrival(now, from, to)).collect()
     }
 

@@ -26,7 +26,11 @@ pub struct Line {
 impl Transcript {
     /// An empty one; `keep` keeps the lines beside the hash.
     pub fn new(keep: bool) -> Transcript {
-        Transcript { hash: 0xcbf2_9ce4_8422_2325, entries: 0, lines: keep.then(Vec::new) }
+        Transcript {
+            hash: 0xcbf2_9ce4_8422_2325,
+            entries: 0,
+            lines: keep.then(Vec::new),
+        }
     }
 
     /// Notes one event: who, what, and its bytes (a datagram, an operation). `show` writes the
@@ -91,7 +95,10 @@ impl Transcript {
 pub fn call_in(bytes: &[u8]) -> Option<CallNumber> {
     let at = bytes.windows(5).position(|window| window == b"call-")?;
     let digits: &[u8] = &bytes[at + 5..];
-    let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    let end = digits
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(digits.len());
     std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
 }
 
@@ -102,7 +109,15 @@ pub fn brief(bytes: &[u8]) -> String {
     let mut out = lines.next().unwrap_or_default().to_owned();
     let mut media = None;
     for line in lines {
-        let shown = ["CSeq:", "Call-ID:", "From:", "To:", "Replaces:", "Reason:", "Retry-After:"];
+        let shown = [
+            "CSeq:",
+            "Call-ID:",
+            "From:",
+            "To:",
+            "Replaces:",
+            "Reason:",
+            "Retry-After:",
+        ];
         if shown.iter().any(|name| line.starts_with(name)) {
             let _ = write!(out, " | {line}");
         }

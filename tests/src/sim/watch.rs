@@ -95,7 +95,11 @@ impl Watch {
     /// Notes a fault.
     pub fn fail(&mut self, at: Time, call: Option<CallNumber>, what: impl Into<String>) {
         if self.failures.len() < 200 {
-            self.failures.push(Failure { at, call, what: what.into() });
+            self.failures.push(Failure {
+                at,
+                call,
+                what: what.into(),
+            });
         }
     }
 
@@ -120,8 +124,18 @@ impl Watch {
                     last.1 = Some(*status);
                 }
             }
-            Out::Ended { call, by, reason, status } => {
-                let ending = Ending { at, by: *by, reason: reason.clone(), status: *status };
+            Out::Ended {
+                call,
+                by,
+                reason,
+                status,
+            } => {
+                let ending = Ending {
+                    at,
+                    by: *by,
+                    reason: reason.clone(),
+                    status: *status,
+                };
                 let seen = self.call(*call);
                 if seen.ended.insert(end, ending).is_some() {
                     self.fail(at, Some(*call), format!("ended twice at the {end:?}"));
@@ -164,7 +178,11 @@ impl Watch {
                 if *node == victim && at >= death {
                     self.verdict.get_or_insert(at);
                 } else {
-                    self.fail(at, None, format!("false verdict on {node} with {calls} calls"));
+                    self.fail(
+                        at,
+                        None,
+                        format!("false verdict on {node} with {calls} calls"),
+                    );
                 }
                 self.condemned.push(*node);
             }
@@ -176,14 +194,20 @@ impl Watch {
                 self.fail(at, None, format!("agent could not open {local}"));
             }
             AgentEvent::Ignored { from, reason } => {
-                self.fail(at, None, format!("agent ignored a message of {from}: {reason}"));
+                self.fail(
+                    at,
+                    None,
+                    format!("agent ignored a message of {from}: {reason}"),
+                );
             }
             _ => {}
         }
     }
 
     fn placed(&mut self, at: Time, call_id: &str, node: SocketAddr) {
-        let Some(number) = self.call_of(call_id) else { return };
+        let Some(number) = self.call_of(call_id) else {
+            return;
+        };
         self.call(number).node = Some(node);
         if self.condemned.contains(&node) {
             // spec: D5
@@ -238,11 +262,16 @@ impl Watch {
                 continue;
             };
             if ending.at < hung_up_at {
-                wrong.push(format!("ended at the {end:?} before its hang-up: {ending:?}"));
+                wrong.push(format!(
+                    "ended at the {end:?} before its hang-up: {ending:?}"
+                ));
             }
             let expected = if end == by { By::Local } else { By::Peer };
             if !moving && ending.by != expected {
-                wrong.push(format!("ended at the {end:?} by {:?}: {ending:?}", ending.by));
+                wrong.push(format!(
+                    "ended at the {end:?} by {:?}: {ending:?}",
+                    ending.by
+                ));
             }
             if !moving && end == by && ending.status != 200 {
                 wrong.push(format!("hang-up answered with {}", ending.status));

@@ -6,6 +6,7 @@ use super::media::Relays;
 use super::mutant::{Kind, Mutant, Mutation};
 use super::network::Network;
 use super::plan::{Act, Death, Document, End, Plan, StoreFault};
+use super::sample::Samples;
 use super::transcript::{Transcript, brief, call_in};
 use super::watch::Watch;
 use crate::ua::{self, CallNumber, Placement, Profile, Ua};
@@ -36,14 +37,25 @@ pub(super) const EPOCH: Duration = Duration::from_secs(1_800_000_000);
 const TICK: Duration = Duration::from_millis(10);
 /// How long the world is without probes at its end (timer J, RFC 3261 17.2.2: 32 s).
 const QUIET: Duration = Duration::from_secs(34);
+/// The first calls, whose RTP is real.
+const SAMPLED: CallNumber = 3;
 /// A program that serves its deadline this often without time passing hangs.
 const SPIN: u32 = 100_000;
 
 /// What is to happen.
 #[derive(Debug)]
 enum Event {
-    Arrive { to: SocketAddr, from: SocketAddr, bytes: Bytes, call: Option<CallNumber> },
-    Refused { host: HostId, run: u32, key: TransportKey },
+    Arrive {
+        to: SocketAddr,
+        from: SocketAddr,
+        bytes: Bytes,
+        call: Option<CallNumber>,
+    },
+    Refused {
+        host: HostId,
+        run: u32,
+        key: TransportKey,
+    },
     Serve(HostId),
     Tick,
     Place(usize),
@@ -51,9 +63,21 @@ enum Event {
     Document(Document),
     Strike,
     Revive,
-    StoreDo { host: HostId, run: u32, request: StoreRequest },
-    StoreReply { host: HostId, run: u32, reply: StoreReply },
-    Report { host: HostId, run: u32, report: Report },
+    StoreDo {
+        host: HostId,
+        run: u32,
+        request: StoreRequest,
+    },
+    StoreReply {
+        host: HostId,
+        run: u32,
+        reply: StoreReply,
+    },
+    Report {
+        host: HostId,
+        run: u32,
+        report: Report,
+    },
     Deadline2s,
     Quiet,
 }
@@ -64,6 +88,7 @@ pub struct World {
     pub(super) now: Time,
     pub(super) hosts: Vec<Host>,
     pub(super) relays: Relays,
+    pub(super) samples: Samples,
     pub(super) store: MemoryStore,
     pub(super) watch: Watch,
     pub(super) transcript: Transcript,
@@ -103,10 +128,16 @@ fn node_ports(plan: &Plan, n: usize) -> (u16, u16) {
 
 fn ua(ip: &str, seed: u64, purpose: u8, ring: Duration) -> Ua {
     let sip = address(&format!("{ip}:5060"));
-    let profile = Profile { ring, ..Profile::new(sip) };
+    let profile = Profile {
+        ring,
+        ..Profile::new(sip)
+    };
     let mut ua = Ua::new(profile, Tokens::new(seed_bytes(seed, purpose)));
     let ports = ua::ports(sip.ip(), 10_000, 27_000);
-    ua.handle(Time::ZERO, holdline_wire::machine::Input::Other(ua::In::Ports(ports)));
+    ua.handle(
+        Time::ZERO,
+        holdline_wire::machine::Input::Other(ua::In::Ports(ports)),
+    );
     ua
 }
 
@@ -127,13 +158,23 @@ impl World {
             moving: Moving::default(),
         };
         let core = AgentCore::new(settings, seed_bytes(seed, 10));
-        let mut hosts =
-            vec![Host::new("agent", Core::Agent(Box::new(core)), agent, (10_000, 39_999))];
-        for (name, ip, purpose, ring) in
-            [("caller", "10.0.0.2", 11, Duration::ZERO), ("callee", "10.0.0.3", 12, plan.ring)]
-        {
+        let mut hosts = vec![Host::new(
+            "agent",
+            Core::Agent(Box::new(core)),
+            agent,
+            (10_000, 39_999),
+        )];
+        for (name, ip, purpose, ring) in [
+            ("caller", "10.0.0.2", 11, Duration::ZERO),
+            ("callee", "10.0.0.3", 12, plan.ring),
+        ] {
             let core = Core::Ua(Box::new(ua(ip, seed, purpose, ring)));
-            hosts.push(Host::new(name, core, address(&format!("{ip}:5060")), (10_000, 65_535)));
+            hosts.push(Host::new(
+                name,
+                core,
+                address(&format!("{ip}:5060")),
+                (10_000, 65_535),
+            ));
         }
         hosts[AGENT].service = Duration::from_micros(60);
         let mut world = World {
@@ -143,6 +184,7 @@ impl World {
             now: Time::ZERO,
             hosts,
             relays: Relays::default(),
+            samples: Samples::default(),
             store: MemoryStore::default(),
             watch: Watch::default(),
             transcript: Transcript::new(keep),
@@ -204,7 +246,10 @@ impl World {
         for index in 0..self.plan.calls.len() {
             self.at(self.plan.calls[index].place, Event::Place(index));
             for step in 0..self.plan.calls[index].steps.len() {
-                self.at(self.plan.calls[index].steps[step].at, Event::Step(index, step));
+                self.at(
+                    self.plan.calls[index].steps[step].at,
+                    Event::Step(index, step),
+                );
             }
         }
     }
@@ -232,7 +277,12 @@ impl World {
 
     fn step(&mut self, event: Event) {
         match event {
-            Event::Arrive { to, from, bytes, call } => self.arrive(to, from, bytes, call),
+            Event::Arrive {
+                to,
+                from,
+                bytes,
+                call,
+            } => self.arrive(to, from, bytes, call),
             Event::Refused { host, run, key } => {
                 if self.hosts[host].run == run {
                     self.give(host, Item::Refused(key));
@@ -259,7 +309,8 @@ impl World {
     }
 
     fn note(&mut self, call: Option<CallNumber>, head: &str) {
-        self.transcript.note(self.now, call, head, b"", |_| String::new());
+        self.transcript
+            .note(self.now, call, head, b"", |_| String::new());
     }
 
     // Hosts.
@@ -269,14 +320,19 @@ impl World {
             return;
         }
         if !self.hosts[host].push(item) {
-            let head = format!("{}: receive buffer full, datagram dropped", self.hosts[host].name);
+            let head = format!(
+                "{}: receive buffer full, datagram dropped",
+                self.hosts[host].name
+            );
             self.note(None, &head);
         }
         self.wake(host);
     }
 
     fn wake(&mut self, host: HostId) {
-        let Some(at) = self.hosts[host].due() else { return };
+        let Some(at) = self.hosts[host].due() else {
+            return;
+        };
         let at = at.max(self.now);
         if self.hosts[host].wake.is_none_or(|wake| wake > at) {
             self.hosts[host].wake = Some(at);
@@ -327,9 +383,13 @@ impl World {
                         self.note(self.about, &head);
                         let disaster = self.plan.disaster;
                         let victim = self.hosts[NODES + disaster.node].sip;
-                        let broken =
-                            self.plan.documents.iter().any(|(_, d)| *d == Document::Broken);
-                        self.watch.heard_agent(now, &event, victim, disaster.at, broken);
+                        let broken = self
+                            .plan
+                            .documents
+                            .iter()
+                            .any(|(_, d)| *d == Document::Broken);
+                        self.watch
+                            .heard_agent(now, &event, victim, disaster.at, broken);
                     }
                     None => return,
                 },
@@ -373,22 +433,39 @@ impl World {
         };
         let call = call_in(&bytes);
         let from = self.hosts[host].source(to.connection);
-        let head = format!("{} -> {}", self.hosts[host].name, self.name_of(to.remote));
+        let target = self.host_at(to.remote).unwrap_or(host);
+        let arrivals = self.network.arrivals(self.now, host, target);
+        let lost = arrivals.is_empty() || self.hosts[host].cut || self.hosts[target].cut;
+        let head = format!(
+            "{} -> {}{}",
+            self.hosts[host].name,
+            self.name_of(to.remote),
+            if lost { " (lost)" } else { "" }
+        );
         self.transcript.note(self.now, call, &head, &bytes, brief);
         self.look_at(host, call, &bytes);
         if self.hosts[host].cut {
             return;
         }
-        let target = self.host_at(to.remote).unwrap_or(host);
-        for at in self.network.arrivals(self.now, host, target) {
+        for at in arrivals {
             let (to, bytes) = (to.remote, bytes.clone());
-            self.at(at, Event::Arrive { to, from, bytes, call });
+            self.at(
+                at,
+                Event::Arrive {
+                    to,
+                    from,
+                    bytes,
+                    call,
+                },
+            );
         }
     }
 
     /// Notes failover INVITEs, and learns Call-IDs.
     fn look_at(&mut self, host: HostId, call: Option<CallNumber>, bytes: &[u8]) {
-        let (Some(call), true) = (call, bytes.starts_with(b"INVITE ")) else { return };
+        let (Some(call), true) = (call, bytes.starts_with(b"INVITE ")) else {
+            return;
+        };
         let text = String::from_utf8_lossy(bytes);
         let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         if host == AGENT && line("Replaces: ").is_some() {
@@ -408,18 +485,15 @@ impl World {
     }
 
     fn name_of(&self, address: SocketAddr) -> &str {
-        self.host_at(address).map_or("?", |host| &self.hosts[host].name)
+        self.host_at(address)
+            .map_or("?", |host| &self.hosts[host].name)
     }
 
-    fn arrive(
-        &mut self,
-        to: SocketAddr,
-        from: SocketAddr,
-        bytes: Bytes,
-        call: Option<CallNumber>,
-    ) {
+    fn arrive(&mut self, to: SocketAddr, from: SocketAddr, bytes: Bytes, call: Option<CallNumber>) {
         let Some(target) = self.host_at(to) else {
-            return self.watch.fail(self.now, call, format!("message to nowhere: {to}"));
+            return self
+                .watch
+                .fail(self.now, call, format!("message to nowhere: {to}"));
         };
         let host = &self.hosts[target];
         if host.cut {
@@ -429,7 +503,9 @@ impl World {
             let key = host.flow(from, to);
             return self.give(target, Item::Message(key, bytes));
         }
-        let Some(sender) = self.host_at(from) else { return };
+        let Some(sender) = self.host_at(from) else {
+            return;
+        };
         if matches!(sender, CALLER | CALLEE) {
             // Most phones and carriers never hear of a refusal: their sockets are not connected.
             return;
@@ -437,7 +513,14 @@ impl World {
         let key = self.hosts[sender].flow(to, from);
         let (run, at) = (self.hosts[sender].run, self.now + self.network.delay());
         if !self.hosts[sender].cut {
-            self.at(at, Event::Refused { host: sender, run, key });
+            self.at(
+                at,
+                Event::Refused {
+                    host: sender,
+                    run,
+                    key,
+                },
+            );
         }
     }
 
@@ -455,7 +538,9 @@ impl World {
         let shown = format!("{request:?}");
         let call = call_in(shown.as_bytes()).or(self.about);
         self.transcript
-            .note(self.now, call, &head, shown.as_bytes(), |b| String::from_utf8_lossy(b).into());
+            .note(self.now, call, &head, shown.as_bytes(), |b| {
+                String::from_utf8_lossy(b).into()
+            });
         if self.hosts[host].cut {
             return;
         }
@@ -473,17 +558,22 @@ impl World {
             StoreFault::None => false,
         };
         let replies = if down {
-            vec![StoreReply { id: request.id, answer: Answer::Down }]
+            vec![StoreReply {
+                id: request.id,
+                answer: Answer::Down,
+            }]
         } else {
-            self.store.perform(EPOCH + self.now.since(Time::ZERO), &[request])
+            self.store
+                .perform(EPOCH + self.now.since(Time::ZERO), &[request])
         };
         for reply in replies {
             let shown = format!("{reply:?}");
             let head = format!("store answers {}", self.hosts[host].name);
             let call = call_in(shown.as_bytes());
-            self.transcript.note(self.now, call, &head, shown.as_bytes(), |b| {
-                String::from_utf8_lossy(b).into()
-            });
+            self.transcript
+                .note(self.now, call, &head, shown.as_bytes(), |b| {
+                    String::from_utf8_lossy(b).into()
+                });
             if !self.hosts[host].cut {
                 let at = self.now + self.draw.ms(0, 2);
                 self.at(at, Event::StoreReply { host, run, reply });
@@ -504,10 +594,12 @@ impl World {
         };
         let shown = format!("{command:?}");
         let head = format!("{} relay", self.hosts[host].name);
-        self.transcript.note(self.now, self.about, &head, shown.as_bytes(), |b| {
-            String::from_utf8_lossy(b).into()
-        });
+        self.transcript
+            .note(self.now, self.about, &head, shown.as_bytes(), |b| {
+                String::from_utf8_lossy(b).into()
+            });
         self.dirty = true;
+        self.samples.apply(host, &command);
         if let Err(what) = self.relays.apply(host, &command) {
             let what = format!("{}: {what}", self.hosts[host].name);
             self.watch.fail(self.now, self.about, what);
@@ -537,6 +629,9 @@ impl World {
             self.follow_media();
         }
         self.ticks += 1;
+        if self.ticks.is_multiple_of(2) {
+            self.sample();
+        }
         let parity = (self.ticks % 2) as usize;
         let newest = Time::from_nanos(self.now.as_nanos() - 3_000_000);
         let heard = self.heard.iter().filter(|(_, streams)| streams[parity] > 0);
@@ -551,10 +646,18 @@ impl World {
         if self.hosts[AGENT].paused {
             return;
         }
-        let tick = Tick { at: self.now, late: Duration::ZERO, groups };
+        let tick = Tick {
+            at: self.now,
+            late: Duration::ZERO,
+            groups,
+        };
         let mut reports = vec![Report::Tick(tick)];
         for (group, stream) in &self.refusing {
-            reports.push(Report::Refused { group: *group, stream: *stream, at: self.now });
+            reports.push(Report::Refused {
+                group: *group,
+                stream: *stream,
+                at: self.now,
+            });
         }
         for report in reports {
             self.give(AGENT, Item::Agent(holdline_agent::core::In::Media(report)));
@@ -576,7 +679,9 @@ impl World {
                 return;
             };
             let (near, far) = (caller.stream(call), callee.stream(call));
-            let (Some(near), Some(far)) = (near.cloned(), far.cloned()) else { continue };
+            let (Some(near), Some(far)) = (near.cloned(), far.cloned()) else {
+                continue;
+            };
             let there = near.direction.sends() && self.reaches(&near, &far, Side::Near);
             let back = far.direction.sends() && self.reaches(&far, &near, Side::Far);
             let flows = (
@@ -589,10 +694,15 @@ impl World {
 
     /// Whether packets of `from` arrive at `to`; counts what the agent hears on the way.
     fn reaches(&mut self, from: &ua::Stream, to: &ua::Stream, side: Side) -> bool {
-        let Some(first) = from.remote else { return false };
+        let Some(first) = from.remote else {
+            return false;
+        };
         let (mut source, mut next) = (from.local, first);
         for _ in 0..2 {
-            let Some(owner) = self.hosts.iter().position(|h| h.owns_media(next.ip(), next.port()))
+            let Some(owner) = self
+                .hosts
+                .iter()
+                .position(|h| h.owns_media(next.ip(), next.port()))
             else {
                 return false;
             };
@@ -616,6 +726,44 @@ impl World {
             (source, next) = (hop.from, peer);
         }
         next == to.local && to.remote == Some(source)
+    }
+
+    /// One packet of each sampled call's callee, through the tables of both relays.
+    fn sample(&mut self) {
+        for call in 1..=SAMPLED {
+            let Some(from) = self.ua(CALLEE).stream(call).cloned() else {
+                continue;
+            };
+            let Some(to) = self.ua(CALLER).stream(call).cloned() else {
+                continue;
+            };
+            let (Some(first), true) = (from.remote, from.direction.sends()) else {
+                continue;
+            };
+            let mut packet = self.samples.packet(self.now, from.local);
+            let (mut source, mut next) = (from.local, first);
+            for _ in 0..2 {
+                let up = self
+                    .hosts
+                    .iter()
+                    .any(|h| h.owns_media(next.ip(), next.port()) && !h.cut && h.is_running());
+                let Some(hop) = self.relays.pass(source, next).filter(|_| up) else {
+                    break;
+                };
+                let (host, stream, side) = (hop.host, hop.stream, hop.side);
+                let passed = self.samples.pass(self.now, host, stream, side, &mut packet);
+                let Some(peer) = hop.to.filter(|_| passed) else {
+                    break;
+                };
+                (source, next) = (hop.from, peer);
+            }
+            if next == to.local
+                && to.remote == Some(source)
+                && let Some(what) = self.samples.arrived(self.now, call, &packet)
+            {
+                self.watch.fail(self.now, Some(call), what);
+            }
+        }
     }
 
     /// A packet from `source` came to a port of `owner` that nobody has open.
@@ -681,7 +829,10 @@ impl World {
             text.truncate(text.len() / 2);
         }
         self.note(None, &format!("trunk document: {kind:?}"));
-        self.give(AGENT, Item::Agent(holdline_agent::core::In::Trunk(text.into())));
+        self.give(
+            AGENT,
+            Item::Agent(holdline_agent::core::In::Trunk(text.into())),
+        );
     }
 
     fn strike(&mut self) {
@@ -696,6 +847,7 @@ impl World {
             Death::Killed(_) => {
                 self.hosts[victim].kill();
                 self.relays.close_all(victim);
+                self.samples.forget(victim);
             }
             Death::Paused(_) => self.hosts[victim].paused = true,
         }
@@ -725,7 +877,11 @@ impl World {
     }
 
     fn heard_ua(&mut self, host: HostId, out: ua::Out) {
-        let end = if host == CALLER { End::Caller } else { End::Callee };
+        let end = if host == CALLER {
+            End::Caller
+        } else {
+            End::Callee
+        };
         let call = call_of(&out);
         let head = format!("{}: {out:?}", self.hosts[host].name);
         self.note(call, &head);
@@ -734,7 +890,11 @@ impl World {
         if let Some(call) = call {
             let live = self.ua(host).live_dialogs(call);
             if live > 1 {
-                self.watch.fail(self.now, Some(call), format!("{live} dialogs at the {end:?}"));
+                self.watch.fail(
+                    self.now,
+                    Some(call),
+                    format!("{live} dialogs at the {end:?}"),
+                );
             }
         }
     }

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Plants bugs and demands that the simulated world finds each of them within 100 seeds: some
+# between the cores and the world (holdline-sim --mutant), some in a copy of the sources.
+# Usage: scripts/sim-mutants.sh [seeds]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seeds=${1:-100}
+target=${CARGO_TARGET_DIR:-$PWD/target}
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+
+# The sources, each planted bug behind its name in the environment: one build serves all.
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
+cat >>"$copy/proto/wire/src/lib.rs" <<'RUST'
+
+/// Whether the environment asks for this bug.
+#[allow(clippy::disallowed_methods)]
+pub fn planted(name: &str) -> bool {
+    static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    NAME.get_or_init(|| std::env::var("PLANTED_BUG").unwrap_or_default()) == name
+}
+RUST
+
+planted=()
+# plant NAME FILE FROM TO: replaces FROM, which must be there, in FILE.
+plant() {
+    planted+=("$1")
+    FROM=$3 TO=$4 perl -0pi -e '
+        my ($from, $to) = ($ENV{FROM}, $ENV{TO});
+        my $at = index($_, $from);
+        die "nothing to replace in $ARGV\n" if $at < 0;
+        substr($_, $at, length $from) = $to;
+    ' "$copy/$2"
+}
+
+plant lost-timer agent/src/core/env.rs \
+    'self.tags.insert(tag.into(), Place::Tomb);' \
+    'self.tags.insert(tag.into(), Place::Tomb);
+        if holdline_wire::planted("lost-timer") { return; }'
+plant one-silent-stream agent/src/cluster/judge.rs \
+    '&& probes >= corroborated)' \
+    '&& (probes >= corroborated || holdline_wire::planted("one-silent-stream")))'
+plant forgotten-hangup agent/src/core/call_signals.rs \
+    'moving.hangup = Some(passage);' \
+    'moving.hangup = Some(passage).filter(|_| !holdline_wire::planted("forgotten-hangup"));'
+plant stale-generation b2bua-node/src/core/claiming.rs \
+    'call.generation = record.generation + 1;' \
+    'call.generation = record.generation + u32::from(!holdline_wire::planted("stale-generation"));'
+plant restart-unnoticed agent/src/core/cluster_events.rs \
+    'self.fail_over(now, node, None, |far| {' \
+    'self.fail_over(now, node, None, |far| { !holdline_wire::planted("restart-unnoticed") &&'
+plant late-port agent/src/core/call.rs \
+    'self.media.release(&mut env.ports, &mut env.relay);' \
+    'if !holdline_wire::planted("late-port") || self.generation == 0 {
+            self.media.release(&mut env.ports, &mut env.relay);
+        }'
+
+cargo build --release --quiet -p holdline-tests --bin holdline-sim
+cp "$target/release/holdline-sim" "$copy/sound"
+(
+    cd "$copy"
+    sed -i 's/^warnings = "deny"/warnings = "allow"/' Cargo.toml
+    CARGO_TARGET_DIR=$target cargo build --release --quiet -p holdline-tests --bin holdline-sim
+)
+cp "$target/release/holdline-sim" "$copy/mutated"
+
+survived=0
+# judge NAME COMMAND...: a bug is found where a seed fails.
+judge() {
+    local name=$1 status=0
+    shift
+    "$@" --seeds "$seeds" --stop-after 1 --quiet >"$copy/out" 2>&1 || status=$?
+    if [ "$status" = 0 ]; then
+        printf 'SURVIVED  %-18s %s seeds without a failure\n' "$name" "$seeds"
+        survived=$((survived + 1))
+    else
+        printf 'killed    %-18s by %s: %s\n' "$name" \
+            "$(grep -o '^seed [0-9]*' "$copy/out" | head -1)" \
+            "$(sed -n 's/^  FAILED at //p' "$copy/out" | head -1)"
+    fi
+}
+
+"$copy/sound" --seeds 20 --quiet >/dev/null || { echo "the world fails without any bug"; exit 2; }
+for name in $("$copy/sound" --mutant list); do
+    judge "$name" "$copy/sound" --mutant "$name"
+done
+for name in "${planted[@]}"; do
+    judge "$name" env PLANTED_BUG="$name" "$copy/mutated"
+done
+[ "$survived" = 0 ]

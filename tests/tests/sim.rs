@@ -1,0 +1,98 @@
+//! The simulated world: hundreds of disasters, each from a seed. See `docs` of
+//! `holdline_tests::sim` for what is drawn and what must hold.
+
+use holdline_tests::sim::{Mutant, Options, run};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Unoptimized code is ten times slower: fewer seeds show that nothing is broken outright.
+const SEEDS: u64 = if cfg!(debug_assertions) { 40 } else { 300 };
+
+/// Runs seeds on two threads; the headlines and failures of those that fail.
+fn failing(seeds: std::ops::RangeInclusive<u64>, options: Options) -> Vec<String> {
+    let (next, end) = (AtomicU64::new(*seeds.start()), *seeds.end());
+    let failed = Mutex::new(Vec::new());
+    let worker = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed > end {
+                return;
+            }
+            let outcome = run(seed, options);
+            assert!(outcome.packets > 100, "nothing was heard of the sampled calls");
+            if !outcome.failures.is_empty() {
+                let first = &outcome.failures[0];
+                let text = format!("{}\n  {first:?}", outcome.headline());
+                failed.lock().expect("no worker panics").push(text);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(worker);
+        worker();
+        other.join().expect("no worker panics");
+    });
+    failed.into_inner().expect("no worker panics")
+}
+
+// spec: D1, D4, D5, D20, D21, D23, D24, D25, D30, D31, X20, X21, X22, X24, X24a, X26, X27, X28,
+// spec: X29, X30, X31a, X39
+#[test]
+fn every_call_survives_the_death_of_its_node_and_nothing_is_left() {
+    let failed = failing(1..=SEEDS, Options::default());
+    let story = "cargo run --release -p holdline-tests --bin holdline-sim -- --story --seed N";
+    assert!(
+        failed.is_empty(),
+        "{} of {SEEDS} seeds failed; see {story}\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+}
+
+/// The size that operators ask about: a third of a thousand calls moves at once.
+// spec: D1, D5, D25, X23
+#[test]
+fn a_thousand_calls_over_three_nodes_survive() {
+    let calls = if cfg!(debug_assertions) { 200 } else { 1000 };
+    let options = Options {
+        calls: Some(calls),
+        ..Options::default()
+    };
+    let failed = failing(1..=2, options);
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_transcript_in_two_processes() {
+    let hash = |text: &str| text.split("hash ").nth(1).map(|rest| rest[..16].to_owned());
+    let hashes: Vec<Option<String>> = (0..2)
+        .map(|_| {
+            let output = Command::new(env!("CARGO_BIN_EXE_holdline-sim"))
+                .args(["--seed", "12"])
+                .output()
+                .expect("the binary runs");
+            hash(&String::from_utf8_lossy(&output.stdout))
+        })
+        .collect();
+    assert!(hashes[0].is_some(), "no hash was printed");
+    assert_eq!(hashes[0], hashes[1]);
+    let here = run(12, Options::default());
+    assert_eq!(hashes[0], hash(&here.headline()));
+    assert_ne!(here.hash, run(13, Options::default()).hash);
+}
+
+/// The world sees what it is there to see; `scripts/sim-mutants.sh` plants more, in the sources.
+#[test]
+fn planted_bugs_are_found() {
+    for mutant in Mutant::ALL {
+        let found = (1..=100).find(|seed| {
+            let options = Options {
+                mutant: Some(mutant),
+                ..Options::default()
+            };
+            !run(*seed, options).failures.is_empty()
+        });
+        assert!(found.is_some(), "{} survived 100 seeds", mutant.name());
+    }
+}
