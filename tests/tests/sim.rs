@@ -20,7 +20,10 @@ fn failing(seeds: std::ops::RangeInclusive<u64>, options: Options) -> Vec<String
                 return;
             }
             let outcome = run(seed, options);
-            assert!(outcome.packets > 100, "nothing was heard of the sampled calls");
+            assert!(
+                outcome.packets > 100,
+                "nothing was heard of the sampled calls"
+            );
             if !outcome.failures.is_empty() {
                 let first = &outcome.failures[0];
                 let text = format!("{}\n  {first:?}", outcome.headline());

@@ -6,6 +6,7 @@ use crate::core::{Event, NodeCore};
 use bytes::Bytes;
 use holdline_leg::{Ctx, Leg};
 use holdline_relay::Side;
+use holdline_wire::header::Name;
 use holdline_wire::machine::Output;
 use holdline_wire::message::ParseError;
 use holdline_wire::transaction::{self, ServerId};
@@ -142,6 +143,17 @@ impl NodeCore {
             // spec: X28
             (None, Some(Place::Tomb(_))) if *request.method() == Method::Bye => {
                 self.env.answer(now, side, server, 200, &[]);
+            }
+            // spec: X39. The run before this one may have known the dialog, and a 481 would end a
+            // call that is just being moved; the downstream UA asks again.
+            (None, _)
+                if side == Side::Far
+                    && request.to_tag().is_some()
+                    && now < self.young_until
+                    && !matches!(request.method(), Method::Bye | Method::Cancel) =>
+            {
+                let later = (Name::RetryAfter, "1".to_owned());
+                self.env.answer(now, side, server, 500, &[later]);
             }
             (None, _) if request.to_tag().is_some() || *request.method() == Method::Cancel => {
                 self.env.answer(now, side, server, 481, &[]);

@@ -41,13 +41,16 @@ pub struct NodeCore {
     ownership: Ownership,
     draining: bool,
     next_call: CallNumber,
+    /// Until then the run before this one may be remembered by others.
+    young_until: Time,
 }
 
 impl NodeCore {
-    /// A node without calls.
-    pub fn new(config: NodeConfig, _now: Time) -> NodeCore {
+    /// A node without calls that starts at `now`.
+    pub fn new(config: NodeConfig, now: Time) -> NodeCore {
         NodeCore {
             ownership: Ownership::new(),
+            young_until: now + config.waits.young,
             env: Env::new(config),
             calls: SlotMap::with_key(),
             draining: false,

@@ -78,6 +78,9 @@ pub struct Waits {
     pub check: Duration,
     /// How long a dialog that moved away is still answered; 64 s.
     pub tomb: Duration,
+    /// How long after its start a node tells the downstream UA to ask again about dialogs that it
+    /// does not know (spec: X39); 5 s.
+    pub young: Duration,
 }
 
 impl Default for Waits {
@@ -92,6 +95,7 @@ impl Default for Waits {
             pause: Duration::from_secs(1),
             check: Duration::from_millis(300),
             tomb: Duration::from_secs(64),
+            young: Duration::from_secs(5),
         }
     }
 }

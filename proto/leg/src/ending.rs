@@ -131,6 +131,7 @@ impl<O: Copy> Leg<O> {
             }
             State::Up if silent => {
                 self.closing = None;
+                self.let_asked_expire(ctx);
                 self.state = State::Over;
             }
             State::Up => {
@@ -153,11 +154,21 @@ impl<O: Copy> Leg<O> {
     /// Nothing comes of this leg any more; what the peer still asks ends with it.
     pub(crate) fn is_refused(&mut self, ctx: &mut Ctx<'_, O>) {
         self.refuse_pending(ctx);
+        self.let_asked_expire(ctx);
         self.state = State::Over;
+    }
+
+    /// What we still ask need not be answered: a re-INVITE whose 2xx was lost is not answered
+    /// again once the dialog is over.
+    fn let_asked_expire(&self, ctx: &mut Ctx<'_, O>) {
+        for client in self.pending_out.keys() {
+            ctx.layer.let_expire(ctx.now, *client);
+        }
     }
 
     pub(crate) fn send_bye(&mut self, ctx: &mut Ctx<'_, O>, passage: &Passage) {
         self.send_last_ack(ctx);
+        self.let_asked_expire(ctx);
         self.state = State::Over;
         let Some(dialog) = self.dialog.as_mut() else {
             return;

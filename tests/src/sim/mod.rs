@@ -63,12 +63,13 @@ impl Outcome {
     pub fn headline(&self) -> String {
         let plan = &self.plan;
         format!(
-            "seed {}: {} calls, {} on node{}, {:?} at {:.3} s, store {:?}, {} packets, {} entries, hash {:016x}",
+            "seed {}: {} calls, {} on node{}, {:?}{} at {:.3} s, store {:?}, {} packets, {} entries, hash {:016x}",
             self.seed,
             plan.calls.len(),
             self.affected,
             plan.disaster.node + 1,
             plan.disaster.death,
+            if plan.icmp { "" } else { " without ICMP" },
             plan.disaster.at.as_secs_f64(),
             plan.store_fault,
             self.packets,

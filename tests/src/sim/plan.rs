@@ -109,6 +109,8 @@ pub struct Plan {
     pub calls: Vec<CallPlan>,
     /// The node's death.
     pub disaster: Disaster,
+    /// Whether closed ports refuse; many networks let no ICMP pass.
+    pub icmp: bool,
     /// Datagrams lost, in a thousand.
     pub loss: u64,
     /// Datagrams that arrive twice, in a thousand.
@@ -177,6 +179,7 @@ impl Plan {
             documents: draw_documents(&mut draw, &disaster),
             calls,
             disaster,
+            icmp: draw.chance(600),
             loss: 10,
             duplicates: if draw.chance(300) { 10 } else { 0 },
             reorder: draw.chance(700),

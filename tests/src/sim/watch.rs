@@ -46,6 +46,8 @@ pub struct Seen {
     pub holds: BTreeMap<End, bool>,
     /// The last re-INVITE of each end: when it was asked for, and its final status.
     pub reinvited: BTreeMap<End, (Time, Option<u16>)>,
+    /// The end whose last re-INVITE was refused: what holds then is up to it.
+    pub unsure: Option<End>,
     /// Re-INVITEs asked for by each end.
     pub asked: BTreeMap<End, u32>,
     /// How often the agent told that it moved.
@@ -120,8 +122,14 @@ impl Watch {
                 self.call(*call).answered.insert(end, at);
             }
             Out::Reinvited { call, status, .. } => {
-                if let Some(last) = self.call(*call).reinvited.get_mut(&end) {
+                let seen = self.call(*call);
+                if let Some(last) = seen.reinvited.get_mut(&end) {
                     last.1 = Some(*status);
+                }
+                if *status >= 300 {
+                    seen.unsure = Some(end);
+                } else if seen.unsure == Some(end) {
+                    seen.unsure = None;
                 }
             }
             Out::Ended {
@@ -174,7 +182,12 @@ impl Watch {
                     self.call(number).lost = Some(*status);
                 }
             }
-            AgentEvent::FailoverStarted { node, calls, .. } => {
+            AgentEvent::FailoverStarted {
+                node,
+                calls,
+                verdict,
+                ..
+            } => {
                 if *node == victim && at >= death {
                     self.verdict.get_or_insert(at);
                 } else {
@@ -184,7 +197,10 @@ impl Watch {
                         format!("false verdict on {node} with {calls} calls"),
                     );
                 }
-                self.condemned.push(*node);
+                // Without a verdict it was restarted: it lives and takes calls (spec: X39).
+                if verdict.is_some() {
+                    self.condemned.push(*node);
+                }
             }
             AgentEvent::NodeAlive { node } => self.condemned.retain(|dead| dead != node),
             AgentEvent::TrunkRefused { reason } if !broken_document => {
@@ -234,7 +250,12 @@ impl Watch {
         let holds = |end: End| seen.holds.get(&end).copied().unwrap_or(false);
         // Who holds goes on sending; who is held does not.
         let wanted = (!holds(End::Callee), !holds(End::Caller));
-        if flows != wanted {
+        let good = match seen.unsure {
+            None => flows == wanted,
+            Some(End::Caller) => flows.0 == wanted.0,
+            Some(End::Callee) => flows.1 == wanted.1,
+        };
+        if !good {
             seen.good_since = None;
         } else {
             seen.good_since.get_or_insert(at);

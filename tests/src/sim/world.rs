@@ -506,7 +506,7 @@ impl World {
         let Some(sender) = self.host_at(from) else {
             return;
         };
-        if matches!(sender, CALLER | CALLEE) {
+        if matches!(sender, CALLER | CALLEE) || !self.plan.icmp {
             // Most phones and carriers never hear of a refusal: their sockets are not connected.
             return;
         }
@@ -682,12 +682,10 @@ impl World {
             let (Some(near), Some(far)) = (near.cloned(), far.cloned()) else {
                 continue;
             };
+            // Who is held must not send, whether the other end would listen or not.
             let there = near.direction.sends() && self.reaches(&near, &far, Side::Near);
             let back = far.direction.sends() && self.reaches(&far, &near, Side::Far);
-            let flows = (
-                there && far.direction.receives(),
-                back && near.direction.receives(),
-            );
+            let flows = (there, back);
             self.watch.judge_media(self.now, call, flows, death);
         }
     }
@@ -768,7 +766,7 @@ impl World {
 
     /// A packet from `source` came to a port of `owner` that nobody has open.
     fn refused(&mut self, owner: HostId, source: SocketAddr, port: SocketAddr) {
-        if owner < NODES || self.relays.is_open(port) {
+        if owner < NODES || self.relays.is_open(port) || !self.plan.icmp {
             return;
         }
         if let Some((stream, group)) = self.relays.stream_at(AGENT, source) {

@@ -124,6 +124,15 @@ impl ClientInvite {
         effects
     }
 
+    /// Without a final response it ends 64*T1 from now.
+    pub fn let_expire(&mut self) -> Effects {
+        let mut effects = Effects::none();
+        if self.state == State::Proceeding && !matches!(self.cancel, Cancel::Sent) {
+            effects.phase = Change::Set(self.values.give_up());
+        }
+        effects
+    }
+
     /// The INVITE now has 64*T1 to end by a final response (RFC 3261 9.1).
     fn send_cancel(&mut self, bytes: Bytes, effects: &mut Effects) {
         self.cancel = Cancel::Sent;

@@ -118,6 +118,19 @@ impl<O: Copy> Layer<O> {
         }
     }
 
+    /// Nobody waits for the answer to this INVITE any more: where only a provisional response
+    /// came so far, it ends with `Timeout` 64*T1 from now. Its peer may have answered and, since
+    /// the dialog is over, not repeat the answer that was lost.
+    pub fn let_expire(&mut self, now: Time, client: ClientId) {
+        let Some(entry) = self.clients.get_mut(&client) else {
+            return;
+        };
+        if let ClientMachine::Invite(machine) = &mut entry.machine {
+            let effects = machine.let_expire();
+            self.apply_client(now, client, effects, None);
+        }
+    }
+
     /// Forgets a client transaction, and the CANCEL for it, without a word: its node is dead.
     pub fn abandon(&mut self, client: ClientId) {
         let cancel = self.remove_client(client).and_then(|entry| entry.cancel);
