@@ -124,7 +124,10 @@ fn a_restarted_node_takes_its_calls_back() {
     let mut old = Bench::new();
     let mut up = old.establish("c1");
     let mut new = Bench::at("127.0.0.11:5060", "dddddddddddddddd", old.store.clone());
-    // In-dialog requests find nothing.
+    // The downstream UA is to ask again: a 481 would end its dialog before it can be moved.
+    new.ua_requests(&mut up.ua, Method::Info);
+    assert!(new.ua_gets("500").header(Name::RetryAfter).is_some());
+    // The agent's requests find nothing.
     new.agent_requests(&mut up.agent, Method::Info, &[]);
     let gone = new.agent_gets("481");
     assert_eq!(

@@ -133,5 +133,29 @@ fn a_silent_store_is_not_asked_without_bound() {
         assert!(bench.core.store_waiting() <= 24);
     }
     bench.pass(Duration::from_secs(6));
+    assert!(bench.core.store_waiting() <= 24);
+    // The calls that are over are taken off as soon as it works again.
+    bench.mode = StoreMode::Prompt;
+    bench.pass(Duration::from_secs(8));
     assert_eq!(bench.core.store_waiting(), 0);
+}
+
+/// A call's end that the store did not hear of is told again: no row stays for days.
+// spec: X30
+#[test]
+fn the_end_of_a_call_reaches_a_store_that_was_down() {
+    let mut bench = Bench::new();
+    let mut up = bench.establish("c1");
+    bench.mode = StoreMode::Down;
+    bench.agent_requests(&mut up.agent, Method::Bye, &[]);
+    bench.agent_gets("200");
+    let bye = bench.ua_gets("BYE");
+    bench.ua_responds(&bye, 200, None);
+    assert!(matches!(
+        bench.store.borrow().fate(&up.key()),
+        Some(Fate::Live(_))
+    ));
+    bench.mode = StoreMode::Prompt;
+    bench.pass(ms(1001));
+    assert_eq!(bench.store.borrow().fate(&up.key()), Some(&Fate::Over));
 }

@@ -259,6 +259,24 @@ fn cancel_crossing_a_final_response_does_nothing() {
 }
 
 #[test]
+fn an_answer_that_nobody_waits_for_is_not_waited_for_long() {
+    let (mut rig, client) = proceeding(udp());
+    assert_eq!(rig.until(100_000), [""; 0], "timer C is the user's");
+    rig.layer.let_expire(rig.now, client);
+    assert_eq!(rig.until(200_000), ["132000 timeout"]);
+    rig.assert_empty();
+    // A final response that comes in time ends it as ever.
+    let (mut rig, client) = proceeding(udp());
+    rig.layer.let_expire(rig.now, client);
+    assert_eq!(
+        rig.take(response(487, "INVITE", BRANCH)),
+        ["send ACK", "told 487"]
+    );
+    assert_eq!(rig.until(100_000), [""; 0]);
+    rig.assert_empty();
+}
+
+#[test]
 fn cancel_of_another_request_does_nothing() {
     let mut rig = Rig::new(udp());
     let client = rig.send(request("BYE", BRANCH));
