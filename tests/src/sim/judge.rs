@@ -3,7 +3,7 @@
 use super::host::Core;
 use super::plan::{Act, End, Step};
 use super::transcript::call_in;
-use super::world::{AGENT, CALLEE, CALLER, NODES, World};
+use super::world::{AGENT, CALLEE, CALLER, World};
 use b2bua_node::store::Store;
 use holdline_wire::Time;
 use std::net::SocketAddr;
@@ -242,14 +242,5 @@ impl World {
             .collect();
         times.sort_unstable();
         times
-    }
-
-    /// For reports: the hosts whose tables were looked at.
-    pub fn host_names(&self) -> Vec<&str> {
-        [AGENT, CALLER, CALLEE]
-            .into_iter()
-            .chain(NODES..self.hosts.len())
-            .map(|host| self.hosts[host].name.as_str())
-            .collect()
     }
 }

@@ -1,0 +1,81 @@
+//! The programs of a world, made from its plan.
+
+use super::World;
+use crate::sim::draw::seed_bytes;
+use crate::sim::plan::Plan;
+use crate::sim::world::CALLEE;
+use crate::ua::{self, Profile, Ua};
+use b2bua_node::core::{NodeConfig, NodeCore};
+use holdline_agent::core::{AgentCore, Moving, Settings};
+use holdline_wire::Time;
+use holdline_wire::machine::{Input, Machine};
+use holdline_wire::token::Tokens;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The agent's media ports.
+pub(super) const AGENT_PORTS: (u16, u16) = (10_000, 39_999);
+
+/// The agent at `sip`.
+pub(super) fn agent(sip: SocketAddr, seed: u64) -> AgentCore {
+    let settings = Settings {
+        trunk: "trunk.example".to_owned(),
+        sip,
+        allow: vec!["10.0.0.2/32".parse().expect("a network")],
+        media: sip.ip(),
+        ports: AGENT_PORTS,
+        max_calls: 10_000,
+        setup_timeout: Duration::from_secs(185),
+        health: Default::default(),
+        moving: Moving::default(),
+    };
+    AgentCore::new(settings, seed_bytes(seed, 10))
+}
+
+pub(super) fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address of the world")
+}
+
+/// The SIP address of node `n`.
+pub(super) fn node_address(plan: &Plan, n: usize) -> SocketAddr {
+    if plan.one_address {
+        address(&format!("10.0.1.1:{}", 5060 + 10 * n))
+    } else {
+        address(&format!("10.0.1.{}:5060", n + 1))
+    }
+}
+
+pub(super) fn node_ports(plan: &Plan, n: usize) -> (u16, u16) {
+    let n = if plan.one_address { n as u16 } else { 0 };
+    (10_000 + 15_000 * n, 24_999 + 15_000 * n)
+}
+
+pub(super) fn ua(ip: &str, seed: u64, purpose: u8, ring: Duration) -> Ua {
+    let sip = address(&format!("{ip}:5060"));
+    let profile = Profile {
+        ring,
+        ..Profile::new(sip)
+    };
+    let mut ua = Ua::new(profile, Tokens::new(seed_bytes(seed, purpose)));
+    let ports = ua::ports(sip.ip(), 10_000, 27_000);
+    ua.handle(Time::ZERO, Input::Other(ua::In::Ports(ports)));
+    ua
+}
+
+impl World {
+    pub(super) fn node_core(&self, n: usize, run: u32) -> NodeCore {
+        let seed = self.plan.seed;
+        let purpose = 20 + n as u8 * 20 + run as u8;
+        let callee = self.hosts[CALLEE].sip;
+        let incarnation = format!("{:016x}-{n}-{run}", seed ^ 0x5eed);
+        let sip = node_address(&self.plan, n);
+        let base = NodeConfig::new(sip, callee, &incarnation, seed_bytes(seed, purpose));
+        let config = NodeConfig {
+            ports: node_ports(&self.plan, n),
+            capacity: 2000,
+            upstream: vec!["10.0.0.1/32".parse().expect("a network")],
+            ..base
+        };
+        NodeCore::new(config, self.now)
+    }
+}

@@ -1,0 +1,178 @@
+//! Datagrams and store operations on their way.
+
+use super::{Event, World, kind_of};
+use crate::sim::host::{Host, HostId, Item};
+use crate::sim::plan::StoreFault;
+use crate::sim::transcript::{brief, call_in};
+use crate::sim::world::{AGENT, CALLEE, CALLER, EPOCH};
+use crate::ua::CallNumber;
+use b2bua_node::store::{Answer, Store, StoreReply, StoreRequest};
+use bytes::Bytes;
+use holdline_wire::{Time, TransportKey};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+impl World {
+    pub(super) fn send(&mut self, host: HostId, to: TransportKey, bytes: Bytes) {
+        let kind = kind_of(&self.hosts[host].core);
+        let bytes = match &mut self.mutation {
+            Some(mutation) => match mutation.send(kind, &bytes) {
+                Some(bytes) => bytes,
+                None => return,
+            },
+            None => bytes,
+        };
+        let call = call_in(&bytes);
+        let from = self.hosts[host].source(to.connection);
+        let target = self.host_at(to.remote).unwrap_or(host);
+        let arrivals = self.network.arrivals(self.now, host, target);
+        let lost = arrivals.is_empty() || self.hosts[host].cut || self.hosts[target].cut;
+        let head = format!(
+            "{} -> {}{}",
+            self.hosts[host].name,
+            self.name_of(to.remote),
+            if lost { " (lost)" } else { "" }
+        );
+        self.transcript.note(self.now, call, &head, &bytes, brief);
+        self.look_at(host, call, &bytes);
+        if self.hosts[host].cut {
+            return;
+        }
+        for at in arrivals {
+            let (to, bytes) = (to.remote, bytes.clone());
+            self.at(
+                at,
+                Event::Arrive {
+                    to,
+                    from,
+                    bytes,
+                    call,
+                },
+            );
+        }
+    }
+
+    /// Notes failover INVITEs, and learns Call-IDs.
+    pub(super) fn look_at(&mut self, host: HostId, call: Option<CallNumber>, bytes: &[u8]) {
+        let (Some(call), true) = (call, bytes.starts_with(b"INVITE ")) else {
+            return;
+        };
+        let text = String::from_utf8_lossy(bytes);
+        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        if host == AGENT && line("Replaces: ").is_some() {
+            self.watch.call(call).replaces_sent += 1;
+        }
+        if host == CALLER
+            && let Some(id) = line("Call-ID: ")
+        {
+            self.watch.learn_call_id(call, id);
+        }
+    }
+
+    pub(super) fn host_at(&self, address: SocketAddr) -> Option<HostId> {
+        let connected = |host: &Host| address.port() >= 50_000 && host.sip.ip() == address.ip();
+        let exact = self.hosts.iter().position(|host| host.sip == address);
+        exact.or_else(|| self.hosts.iter().position(connected))
+    }
+
+    pub(super) fn name_of(&self, address: SocketAddr) -> &str {
+        self.host_at(address)
+            .map_or("?", |host| &self.hosts[host].name)
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        to: SocketAddr,
+        from: SocketAddr,
+        bytes: Bytes,
+        call: Option<CallNumber>,
+    ) {
+        let Some(target) = self.host_at(to) else {
+            return self
+                .watch
+                .fail(self.now, call, format!("message to nowhere: {to}"));
+        };
+        let host = &self.hosts[target];
+        if host.cut {
+            return;
+        }
+        if host.core.is_some() {
+            let key = host.flow(from, to);
+            return self.give(target, Item::Message(key, bytes));
+        }
+        let Some(sender) = self.host_at(from) else {
+            return;
+        };
+        if matches!(sender, CALLER | CALLEE) || !self.plan.icmp {
+            // Most phones and carriers never hear of a refusal: their sockets are not connected.
+            return;
+        }
+        let key = self.hosts[sender].flow(to, from);
+        let (run, at) = (self.hosts[sender].run, self.now + self.network.delay());
+        if !self.hosts[sender].cut {
+            self.at(
+                at,
+                Event::Refused {
+                    host: sender,
+                    run,
+                    key,
+                },
+            );
+        }
+    }
+
+    pub(super) fn ask_store(&mut self, host: HostId, request: StoreRequest) {
+        let request = match &mut self.mutation {
+            Some(mutation) => match mutation.store(request) {
+                Some(request) => request,
+                None => return,
+            },
+            None => request,
+        };
+        let head = format!("{} asks store", self.hosts[host].name);
+        let shown = format!("{request:?}");
+        let call = call_in(shown.as_bytes()).or(self.about);
+        self.transcript
+            .note(self.now, call, &head, shown.as_bytes(), |b| {
+                String::from_utf8_lossy(b).into()
+            });
+        if self.hosts[host].cut {
+            return;
+        }
+        let delay = self.draw.between(Duration::ZERO, self.plan.store_delay);
+        let run = self.hosts[host].run;
+        // One connection: what is asked first is done first.
+        let at = self.hosts[host].store_busy.max(self.now + delay);
+        self.hosts[host].store_busy = at;
+        self.at(at, Event::StoreDo { host, run, request });
+    }
+
+    pub(super) fn store_do(&mut self, host: HostId, run: u32, request: StoreRequest) {
+        let down = match self.plan.store_fault {
+            StoreFault::Down(from, to) => (from..to).contains(&self.now),
+            StoreFault::None => false,
+        };
+        let replies = if down {
+            vec![StoreReply {
+                id: request.id,
+                answer: Answer::Down,
+            }]
+        } else {
+            self.store
+                .perform(EPOCH + self.now.since(Time::ZERO), &[request])
+        };
+        for reply in replies {
+            let shown = format!("{reply:?}");
+            let head = format!("store answers {}", self.hosts[host].name);
+            let call = call_in(shown.as_bytes());
+            self.transcript
+                .note(self.now, call, &head, shown.as_bytes(), |b| {
+                    String::from_utf8_lossy(b).into()
+                });
+            if !self.hosts[host].cut {
+                let at = self.now + self.draw.ms(0, 2);
+                self.at(at, Event::StoreReply { host, run, reply });
+            }
+        }
+    }
+}
