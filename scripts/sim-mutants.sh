@@ -57,14 +57,14 @@ plant late-port agent/src/core/call.rs \
             self.media.release(&mut env.ports, &mut env.relay);
         }'
 
-cargo build --release --quiet -p holdline-tests --bin holdline-sim
-cp "$target/release/holdline-sim" "$copy/sound"
+cargo build --profile checked --quiet -p holdline-tests --bin holdline-sim
+cp "$target/checked/holdline-sim" "$copy/sound"
 (
     cd "$copy"
     sed -i 's/^warnings = "deny"/warnings = "allow"/' Cargo.toml
-    CARGO_TARGET_DIR=$target cargo build --release --quiet -p holdline-tests --bin holdline-sim
+    CARGO_TARGET_DIR=$target cargo build --profile checked --quiet -p holdline-tests --bin holdline-sim
 )
-cp "$target/release/holdline-sim" "$copy/mutated"
+cp "$target/checked/holdline-sim" "$copy/mutated"
 
 survived=0
 # judge NAME COMMAND...: a bug is found where a seed fails.

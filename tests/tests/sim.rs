@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Unoptimized code is ten times slower: fewer seeds show that nothing is broken outright.
-const SEEDS: u64 = if cfg!(debug_assertions) { 40 } else { 300 };
+/// How many worlds the tests see.
+const SEEDS: u64 = 300;
 
 /// Runs seeds on two threads; the headlines and failures of those that fail.
 fn failing(seeds: std::ops::RangeInclusive<u64>, options: Options) -> Vec<String> {
@@ -44,7 +44,8 @@ fn failing(seeds: std::ops::RangeInclusive<u64>, options: Options) -> Vec<String
 #[test]
 fn every_call_survives_the_death_of_its_node_and_nothing_is_left() {
     let failed = failing(1..=SEEDS, Options::default());
-    let story = "cargo run --release -p holdline-tests --bin holdline-sim -- --story --seed N";
+    let story =
+        "cargo run --profile checked -p holdline-tests --bin holdline-sim -- --story --seed N";
     assert!(
         failed.is_empty(),
         "{} of {SEEDS} seeds failed; see {story}\n{}",
@@ -57,7 +58,7 @@ fn every_call_survives_the_death_of_its_node_and_nothing_is_left() {
 // spec: D1, D5, D25, X23
 #[test]
 fn a_thousand_calls_over_three_nodes_survive() {
-    let calls = if cfg!(debug_assertions) { 200 } else { 1000 };
+    let calls = 1000;
     let options = Options {
         calls: Some(calls),
         ..Options::default()

@@ -27,7 +27,9 @@ impl AgentCore {
             if self.on_probe_answer(now, node, &message) {
                 return;
             }
-        } else if node.is_none() && !self.may_call(&from) {
+        } else if node.is_none() && !self.may_call(&from) && !self.is_buried(&message) {
+            // A tag of ours is proof enough: a node that left the document may have come back
+            // with a BYE for a call that moved away from it (spec: X28, X40).
             return self.ignore(from, "unknown source");
         }
         match node {
