@@ -48,9 +48,9 @@ plant stale-generation b2bua-node/src/core/claiming.rs \
     'call.generation = record.generation + 1;' \
     'call.generation = record.generation + u32::from(!holdline_wire::planted("stale-generation"));'
 plant restart-unnoticed agent/src/core/cluster_events.rs \
-    'self.fail_over(now, node, None, |far| {' \
+    'self.fail_over(now, node, None, |far| match' \
     'if holdline_wire::planted("restart-unnoticed") { return; }
-                self.fail_over(now, node, None, |far| {'
+                self.fail_over(now, node, None, |far| match'
 plant late-port agent/src/core/call.rs \
     'self.media.release(&mut env.ports, &mut env.relay);' \
     'if !holdline_wire::planted("late-port") || self.generation == 0 {
