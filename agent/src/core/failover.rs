@@ -340,7 +340,8 @@ impl AgentCore {
         }
     }
 
-    /// Gives a call up on both sides.
+    /// Gives a call up on both sides. Where the cluster says that the dialog is over (603; spec:
+    /// D32), the far end had hung up and only the dying node's BYE was missing: nothing is lost.
     pub(super) fn lose(&mut self, now: Time, key: CallKey, status: u16) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
@@ -349,7 +350,7 @@ impl AgentCore {
         let Phase::Moving(moving) = &call.phase else {
             return;
         };
-        let (failover, hung_up) = (moving.failover, moving.hangup.is_some());
+        let (failover, over) = (moving.failover, moving.hangup.is_some() || status == 603);
         env.timers.cancel(Timer::Launch(key));
         env.timers.cancel(Timer::HoldOver(key));
         // Attempts are not cancelled: the far end may be up already, and then gets a BYE.
@@ -361,22 +362,15 @@ impl AgentCore {
         call.lost(env, now, status);
         env.touched.insert(key);
         let call = call.near.call_id().into();
-        if !hung_up {
-            env.event(Event::CallLost {
-                failover,
-                call,
-                status,
-            });
+        if over {
+            return self.settle_move(now, failover, Outcome::Ended);
         }
-        self.settle_move(
-            now,
+        env.event(Event::CallLost {
             failover,
-            if hung_up {
-                Outcome::Ended
-            } else {
-                Outcome::Lost
-            },
-        );
+            call,
+            status,
+        });
+        self.settle_move(now, failover, Outcome::Lost);
     }
 }
 
@@ -393,10 +387,13 @@ impl Call {
     }
 
     fn lost(&mut self, env: &mut Env, now: Time, status: u16) {
-        let text = if status == 0 { 503 } else { status };
-        let reason = format!("SIP;cause={text};text=\"failover failed\"");
+        let reason = match status {
+            603 => "SIP;cause=200;text=\"far end hung up\"".to_owned(),
+            0 => "SIP;cause=503;text=\"failover failed\"".to_owned(),
+            _ => format!("SIP;cause={status};text=\"failover failed\""),
+        };
         self.phase = Phase::Over;
-        if self.near.is_up() {
+        if self.near.is_up() && status != 603 {
             self.cause = "lost";
         }
         self.near

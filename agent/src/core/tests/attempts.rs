@@ -159,6 +159,25 @@ fn a_call_that_two_nodes_do_not_know_is_given_up() {
     assert_eq!(world.endings(), [("lost", 0)]);
 }
 
+// Found by seed 2211 of the simulated world: the far end hung up, and the node died before its BYE
+// reached us.
+// spec: X24 D32
+#[test]
+fn a_call_that_the_cluster_knows_to_be_over_is_not_lost() {
+    let mut world = World::with_nodes(3);
+    let call = world.call_up();
+    world.kill_and_judge(call.node);
+    for _ in 0..2 {
+        let (node, invite) = world.node_invited();
+        world.node_responds(node, &invite, 603, None);
+    }
+    let bye = world.pbx_gets("BYE");
+    world.pbx_responds(&bye, 200, None);
+    world.no_trace();
+    assert_eq!(world.endings(), [("hangup", 0)]);
+    assert_eq!(world.failover_done(), Some((0, 0, 1)));
+}
+
 // spec: X24
 #[test]
 fn refusals_for_a_long_time_use_no_more_ports_than_one() {
