@@ -3,8 +3,10 @@
 use super::{Error, Event, Script, Tones, tones};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+/// How long a recording may take to reach the moment that is asked about.
+const RECORDING_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an endpoint may take to start.
 const START: Duration = Duration::from_secs(20);
 /// How long a call may take to come up, or a hold to be answered.
@@ -190,6 +192,14 @@ impl Endpoint {
         let record = events.find(of_call).ok_or("that call was not recorded")?;
         let start = record.t();
         let file = Path::new(record.text("path"));
-        tones(file, hertz, from - start, to - start + RECORDING_LAG)
+        let (from, to) = (from - start, to - start + RECORDING_LAG);
+        // PJSIP writes in pieces, on a busy machine late: the file may need a moment to get there.
+        let patience = Instant::now() + RECORDING_PATIENCE;
+        loop {
+            match tones(file, hertz, from, to) {
+                Err(_) if Instant::now() < patience => std::thread::sleep(RECORDING_PATIENCE / 50),
+                heard => return heard,
+            }
+        }
     }
 }
