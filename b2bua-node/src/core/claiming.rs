@@ -205,6 +205,7 @@ impl NodeCore {
             return self.fail(now, key, 488, "downstream's media does not fit");
         };
         let passage = Passage::new(passage.headers, Some(takeover.answer.clone()));
+        self.end_replaced(now, key);
         self.keep(
             now,
             key,

@@ -16,6 +16,8 @@ const CSEQ_STEP: u32 = 1 << 20;
 /// The highest number that leaves the next generations room below 2^31.
 const CSEQ_LAST: u32 = (1 << 31) - CSEQ_STEP;
 
+/// The Reason of a BYE in a downstream dialog that was replaced (spec: X28).
+const REPLACED: &str = "SIP;cause=200;text=\"moved\"";
 const HUNG_UP: &str = "SIP;cause=200;text=\"hung up during a move\"";
 
 impl NodeCore {
@@ -43,7 +45,7 @@ impl NodeCore {
     /// The store's reply for such a call: its downstream dialog is ended.
     pub(super) fn hung_up_while_claiming(&mut self, now: Time, answer: Answer) {
         if let Answer::Claimed(record) = answer {
-            self.farewell(now, &record);
+            self.farewell(now, &record, HUNG_UP);
             self.env.take_off(now, record.upstream);
         }
     }
@@ -101,13 +103,13 @@ impl NodeCore {
             .get_mut(key)
             .and_then(|call| call.takeover.as_mut());
         if let Some(record) = takeover.and_then(|takeover| takeover.record.take()) {
-            self.farewell(now, &record);
+            self.farewell(now, &record, HUNG_UP);
         }
     }
 
     /// Says BYE in a downstream dialog that another node had set up, with a number that is surely
     /// higher than any that it used (spec: X27, X32).
-    pub(super) fn farewell(&mut self, now: Time, record: &DialogRecord) {
+    fn farewell(&mut self, now: Time, record: &DialogRecord, reason: &str) {
         let step = record
             .generation
             .saturating_add(1)
@@ -125,13 +127,23 @@ impl NodeCore {
                 ..TransportKey::udp(self.env.config.sip, record.address)
             },
         };
-        self.say_bye(now, dialog);
+        self.say_bye(now, dialog, reason);
     }
 
-    fn say_bye(&mut self, now: Time, mut dialog: Dialog) {
+    /// The downstream UA accepted the take-over: its old dialog ends here too, since some peers
+    /// leave it up, and others say BYE to the dead node for half a minute and send it RTP
+    /// meanwhile (spec: X28). A peer that has ended it answers 481, which nobody waits for.
+    pub(super) fn end_replaced(&mut self, now: Time, key: CallKey) {
+        let takeover = self.calls.get(key).and_then(|call| call.takeover.as_ref());
+        if let Some(record) = takeover.and_then(|takeover| takeover.record.clone()) {
+            self.farewell(now, &record, REPLACED);
+        }
+    }
+
+    fn say_bye(&mut self, now: Time, mut dialog: Dialog, reason: &str) {
         let branch = self.env.tokens.branch();
         let builder = dialog.request(&Method::Bye, &branch);
-        if let Ok(bytes) = Passage::reason(HUNG_UP).write(builder).finish(None) {
+        if let Ok(bytes) = Passage::reason(reason).write(builder).finish(None) {
             let hop = dialog.next_hop();
             self.env.layer.request(now, hop, bytes, Owner::Nobody, None);
         }
@@ -158,6 +170,6 @@ impl NodeCore {
         if let Ok(ack) = dialog.ack(response.cseq().number, &branch).finish(None) {
             self.env.layer.send_ack(dialog.next_hop(), ack);
         }
-        self.say_bye(now, dialog);
+        self.say_bye(now, dialog, HUNG_UP);
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// How long the agent has to book a failover's last call.
 const SETTLED: Duration = Duration::from_secs(5);
 
-// spec: D1 D2 D5 D24
+// spec: D1 D2 D5 D10 D24
 #[test]
 fn a_hundred_calls_outlive_the_busiest_node() {
     let mut rig = Rig::start().unwrap();

@@ -55,6 +55,8 @@ fn a_survivor_takes_a_call_over() {
 
     b.ua_responds(&down, 200, Some(ANSWER));
     b.ua_gets("ACK");
+    // spec: X28
+    b.ua_loses_the_old_dialog(&up);
     let ok = b.agent_gets("200");
     assert_eq!(
         ok.sdp(),
@@ -179,6 +181,7 @@ pub(super) fn take_over(node: &mut Bench, up: &Up, call: &str) -> Up {
     let down = node.ua_gets("INVITE");
     node.ua_responds(&down, 200, Some(ANSWER));
     node.ua_gets("ACK");
+    node.ua_loses_the_old_dialog(up);
     let ok = node.agent_gets("200");
     let invite = Message::parse(bytes).unwrap();
     let flow = TransportKey::udp(addr(AGENT), node.address);
@@ -350,6 +353,7 @@ fn the_old_dialogs_bye_before_the_answer_is_not_relayed() {
     bench.quiet();
     bench.ua_responds(&down, 200, Some(ANSWER));
     bench.ua_gets("ACK");
+    bench.ua_loses_the_old_dialog(&up);
     bench.agent_gets("200");
     bench.quiet();
     assert_eq!(bench.store.borrow().live(), 1);

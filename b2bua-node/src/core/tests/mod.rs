@@ -222,6 +222,16 @@ impl Bench {
         Up { agent, ua, ok }
     }
 
+    /// The downstream dialog that was replaced gets its BYE (spec: X28); the UA has ended it.
+    fn ua_loses_the_old_dialog(&mut self, up: &Up) {
+        let bye = self.ua_gets("BYE");
+        assert_eq!(bye.call_id(), &*up.ua.id.call_id);
+        assert_eq!(bye.to_tag(), Some(&*up.ua.id.local_tag));
+        assert!(bye.cseq().number > 1 << 20, "higher than the old node's");
+        assert!(bye.text(Name::Reason).unwrap().contains("moved"));
+        self.ua_responds(&bye, 481, None);
+    }
+
     /// Nothing is left of any call, after the last transaction has had its time.
     fn no_leaks(&mut self) {
         self.pass(Duration::from_secs(130));
