@@ -1,6 +1,6 @@
 # The commands a person types. Each is one line; the work is in scripts/ and cargo.
 
-.PHONY: demo test build check bench sim sim-mutants clean
+.PHONY: demo test build check sim sim-mutants clean
 
 # Three nodes, one agent, CALLS calls with media; the busiest node dies; the story is told.
 demo:
@@ -21,7 +21,7 @@ check:
 sim:
 	cargo run --quiet --profile checked -p holdline-tests --bin holdline-sim -- --seeds $(or $(SEEDS),300) --from $(or $(FROM),1)
 
-# Ten planted bugs: the simulated world must notice each of them.
+# Thirteen planted bugs: the simulated world must notice each of them.
 sim-mutants:
 	scripts/sim-mutants.sh
 
