@@ -88,7 +88,8 @@ fn to(builder: Builder, request: &Message, to_tag: Option<&str>) -> Builder {
     let Some(value) = request.header(Name::To) else {
         return builder;
     };
-    let tagged = NameAddr::parse(value).is_some_and(|to| to.tag().is_some());
+    // Also one that cannot be read: a second tag would not be found behind it.
+    let tagged = NameAddr::parse(value).is_some_and(|to| to.tags().next().is_some());
     match to_tag.filter(|_| !tagged) {
         Some(tag) => builder.raw(b"To", &[value, b";tag=", tag.as_bytes()].concat()),
         None => builder.raw(b"To", value),

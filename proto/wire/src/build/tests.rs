@@ -1,5 +1,6 @@
 use super::*;
 use crate::TransportKey;
+use crate::message::ParseError;
 
 fn message(text: &str) -> Message {
     Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
@@ -57,8 +58,12 @@ fn a_response_echoes_what_it_must_and_nothing_else() {
 fn a_to_tag_is_never_doubled() {
     let text_of = |to: &str| {
         let request = request("Via: SIP/2.0/UDP h\r\n", "");
-        let request =
-            message(&String::from_utf8_lossy(request.bytes()).replace("<sip:b@h>\r\n", to));
+        let request = String::from_utf8_lossy(request.bytes()).replace("<sip:b@h>\r\n", to);
+        let request = match Message::parse(request.into()) {
+            Ok(request) => request,
+            Err(ParseError::Refuse { request, .. }) => *request,
+            Err(error) => panic!("{error}"),
+        };
         text(Builder::response(
             &request,
             "192.0.2.1:9".parse().unwrap(),
@@ -70,6 +75,14 @@ fn a_to_tag_is_never_doubled() {
     assert!(text_of("<sip:b@h> ;  TAG = x\r\n").contains("\r\nTo: <sip:b@h> ;  TAG = x\r\n"));
     assert!(text_of("sip:b@h\r\n").contains("\r\nTo: sip:b@h;tag=t\r\n"));
     assert!(text_of("<sip:b@h;tag=no>\r\n").contains("\r\nTo: <sip:b@h;tag=no>;tag=t\r\n"));
+    // Also where the tag cannot be read.
+    for to in [
+        "<sip:b@h>;tag=\u{31d}\r\n",
+        "<sip:b@h>;tag=\r\n",
+        "<sip:b@h>;tag\r\n",
+    ] {
+        assert!(text_of(to).contains(&format!("\r\nTo: {to}")), "{to}");
+    }
 }
 
 #[test]

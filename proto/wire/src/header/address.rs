@@ -66,6 +66,12 @@ impl<'a> NameAddr<'a> {
         self.param("tag").filter(|tag| !tag.is_empty())
     }
 
+    /// The values of all tag parameters, unquoted; empty where one has no value.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let tags = Params(self.params).filter(|param| param.is("tag"));
+        tags.map(|param| super::scan::unquote(param.value.unwrap_or_default()))
+    }
+
     /// `display <uri>` without any parameter, for the From or To of a new request.
     pub fn without_params(&self) -> Vec<u8> {
         let mut value = Vec::with_capacity(self.display.len() + self.uri.len() + 3);

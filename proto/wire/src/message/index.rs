@@ -337,10 +337,11 @@ fn judge(
     if !top.clean || !vias.all(|below| scan_via(below).is_some()) {
         fault.bad("Bad Via");
     }
-    if NameAddr::parse(fields.value(data, from)).is_none() {
+    let is_party = |slot| NameAddr::parse(fields.value(data, slot)).is_some_and(has_sound_tag);
+    if !is_party(from) {
         fault.bad("Bad From");
     }
-    if NameAddr::parse(fields.value(data, to)).is_none() {
+    if !is_party(to) {
         fault.bad("Bad To");
     }
     if !is_call_id(fields.value(data, call_id)) {
@@ -377,6 +378,14 @@ fn judge(
         call_id,
         body: position(body),
     })
+}
+
+/// Whether a From or To has at most one tag, and that a token (RFC 3261 section 19.3): another
+/// could be neither compared nor written into what we send in the dialog.
+fn has_sound_tag(party: NameAddr<'_>) -> bool {
+    let mut tags = party.tags();
+    let sound = tags.next().is_none_or(is_token);
+    sound && tags.next().is_none()
 }
 
 /// Whether `id` can be compared and copied: text without white space or control characters.
