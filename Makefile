@@ -1,6 +1,6 @@
 # The commands a person types. Each is one line; the work is in scripts/ and cargo.
 
-.PHONY: demo test build check sim sim-mutants clean
+.PHONY: demo test build check sim sim-mutants fuzz clean
 
 # Three nodes, one agent, CALLS calls with media; the busiest node dies; the story is told.
 demo:
@@ -24,6 +24,10 @@ sim:
 # Thirteen planted bugs: the simulated world must notice each of them.
 sim-mutants:
 	scripts/sim-mutants.sh
+
+# The fuzz targets of every parser, MINUTES in all; CORPUS=DIR keeps what they learn.
+fuzz:
+	scripts/fuzz --minutes $(or $(MINUTES),30)
 
 clean:
 	cargo clean

@@ -1,0 +1,4 @@
+//! One datagram as a SIP message.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| holdline_fuzz::message::check(data));
