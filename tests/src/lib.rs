@@ -4,4 +4,5 @@ pub mod load;
 pub mod pjsip;
 pub mod rig;
 pub mod sim;
+pub mod sipp;
 pub mod ua;
