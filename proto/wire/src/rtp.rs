@@ -2,10 +2,12 @@
 //! continuous sequence numbers and timestamps over a change of source (spec: X29).
 
 mod continuity;
+mod silence;
 #[cfg(test)]
 mod tests;
 
 pub use continuity::Continuity;
+pub use silence::{SILENCE_MAX, Silence};
 
 /// Length of the fixed header, bytes (RFC 3550 section 5.1).
 pub const HEADER_LEN: usize = 12;

@@ -36,6 +36,7 @@ pub struct Continuity {
     left: [Option<Left>; REMEMBERED],
     next_left: usize,
     switches: u32,
+    payload_type: Option<u8>,
 }
 
 /// The source that speaks now.
@@ -109,6 +110,7 @@ impl Continuity {
             left: [None; REMEMBERED],
             next_left: 0,
             switches: 0,
+            payload_type: None,
         }
     }
 
@@ -164,6 +166,7 @@ impl Continuity {
         self.sent.packets = self.sent.packets.wrapping_add(1);
         self.sent.octets = self.sent.octets.wrapping_add(header.payload_len as u32);
 
+        self.payload_type = Some(header.payload_type);
         packet[1] = header.payload_type | if marker { 0x80 } else { 0 };
         put16(packet, 2, sequence as u16);
         put32(packet, 4, timestamp);
@@ -299,6 +302,67 @@ impl Continuity {
     pub(crate) fn is_own_report(&self, ntp: u32) -> bool {
         let first = self.source.and_then(|source| source.first_report);
         first.is_some_and(|first| !after(first, ntp))
+    }
+}
+
+/// The place of a packet of our own.
+pub(super) struct Filled {
+    pub(super) sequence: u16,
+    pub(super) timestamp: u32,
+    pub(super) ssrc: u32,
+}
+
+/// What our own silence asks for.
+impl Continuity {
+    /// The payload number of the last packet that was rewritten.
+    pub fn payload_type(&self) -> Option<u8> {
+        self.payload_type
+    }
+
+    /// Ticks between the source's packets, if any were learned.
+    pub(super) fn learned_ticks(&self) -> Option<u32> {
+        (self.packet_time.candidate != 0).then_some(self.packet_time.ticks)
+    }
+
+    /// The next place, of a packet of our own that covers `ticks` at `rate`. The source that
+    /// spoke has left: its numbers are used up.
+    pub(super) fn fill(
+        &mut self,
+        now: Time,
+        rate: u32,
+        ticks: u32,
+        ssrc: u32,
+        octets: u32,
+    ) -> Filled {
+        self.source = None;
+        // What is spoken tells the clock; the first of many formats may have had another.
+        self.clock_rate = rate.max(1);
+        self.packet_time.ticks = ticks.max(1);
+        let timestamp = match self.pinned {
+            Some(_) => self.continued_timestamp(now),
+            None => {
+                // Numbers to begin with need only be hard to guess, as the SSRC is.
+                self.sent.highest = FIRST_CYCLE + u32::from(ssrc as u16);
+                self.sent.timestamp = ssrc.rotate_left(7);
+                self.sent.at = now;
+                self.sent.timestamp
+            }
+        };
+        let ssrc = *self.pinned.get_or_insert(ssrc);
+        let step = timestamp.wrapping_sub(self.sent.timestamp);
+        self.sent.highest = self.sent.highest.wrapping_add(1);
+        self.sent.timestamp = timestamp;
+        // The moment that the timestamp means, not that of sending: else the timestamps would
+        // drift by what the sender is late.
+        let nanos = u64::from(step) * 1_000_000_000 / u64::from(self.clock_rate);
+        self.sent.at = self.sent.at + Duration::from_nanos(nanos);
+        self.sent.packets = self.sent.packets.wrapping_add(1);
+        self.sent.octets = self.sent.octets.wrapping_add(octets);
+        Filled {
+            sequence: self.sent.highest as u16,
+            timestamp,
+            ssrc,
+        }
     }
 }
 
