@@ -133,6 +133,9 @@ pub struct Failover {
     /// How long a call waits for any node (spec: X24).
     #[serde(deserialize_with = "optional_duration")]
     pub hold_time: Option<Duration>,
+    /// The calling server hears silence in place of a node that is absent for so long (spec: X24).
+    #[serde(deserialize_with = "optional_duration")]
+    pub comfort_after: Option<Duration>,
 }
 
 fn loopback() -> Vec<IpNet> {
@@ -178,6 +181,7 @@ impl Config {
         zero("failover.attempt_timeout", self.failover.attempt_timeout)?;
         zero("failover.progress_timeout", self.failover.progress_timeout)?;
         zero("failover.hold_time", self.failover.hold_time)?;
+        zero("failover.comfort_after", self.failover.comfort_after)?;
         zero("sip.setup_timeout", self.sip.setup_timeout)
     }
 
@@ -213,6 +217,7 @@ impl Config {
                 attempt: self.failover.attempt_timeout.unwrap_or(moving.attempt),
                 progress: self.failover.progress_timeout.unwrap_or(moving.progress),
                 hold: self.failover.hold_time.unwrap_or(moving.hold),
+                comfort: self.failover.comfort_after.unwrap_or(moving.comfort),
             },
         }
     }

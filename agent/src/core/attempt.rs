@@ -173,6 +173,7 @@ impl AgentCore {
         let moving = moving.as_ref().clone();
         env.timers.cancel(Timer::HoldOver(key));
         env.timers.cancel(Timer::Launch(key));
+        call.uncomfort(env);
         if let Some(far) = &call.far {
             env.timers.cancel(Timer::Attempt(key, far.epoch));
         }

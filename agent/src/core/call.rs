@@ -112,6 +112,8 @@ pub struct Move {
     pub status: u16,
     /// The calling server hung up meanwhile (spec: X27).
     pub hangup: Option<Passage>,
+    /// The relay was told to send silence to the calling server.
+    pub comforted: bool,
 }
 
 /// How far a call is.
@@ -316,6 +318,17 @@ impl Call {
         });
     }
 
+    /// The calling server hears its node again, or needs to hear nobody: no more silence.
+    pub fn uncomfort(&mut self, env: &mut Env) {
+        env.timers.cancel(Timer::Comfort(self.key));
+        if let Phase::Moving(moving) = &mut self.phase
+            && std::mem::take(&mut moving.comforted)
+        {
+            self.media.uncomfort(&mut env.relay);
+            env.flush_relay(self.key);
+        }
+    }
+
     /// Takes note of the session timer in a 2xx to an INVITE or UPDATE (RFC 4028 section 9); one
     /// that tells none turns it off: `asked_by_near` tells who
     /// sent the request.
@@ -346,6 +359,7 @@ impl Call {
         env.invites.remove(&self.kept.server);
         env.timers.cancel(Timer::Launch(self.key));
         env.timers.cancel(Timer::HoldOver(self.key));
+        env.timers.cancel(Timer::Comfort(self.key));
         env.timers.cancel(Timer::SetupOver(self.key));
         let epochs: Vec<u32> = self
             .far

@@ -161,6 +161,7 @@ impl Call {
                 // X27: the far leg at the downstream UA is up, so the move goes on; then BYE.
                 moving.hangup = Some(passage);
                 self.queue.clear();
+                self.uncomfort(env);
             }
             (Phase::Moving(_), signal) => self.keep_for_later(env, now, signal),
             (_, signal) => self.near_to_far(env, now, signal),

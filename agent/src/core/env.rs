@@ -57,6 +57,8 @@ pub enum Timer {
     SetupOver(CallKey),
     /// This call was held long enough.
     HoldOver(CallKey),
+    /// This call has waited so long for a node that its calling server is sent silence.
+    Comfort(CallKey),
     /// Forget this ended dialog.
     Forget(u64),
 }
@@ -241,7 +243,7 @@ impl Env {
                 Command::Remove { stream } => {
                     self.by_stream.remove(&stream);
                 }
-                Command::SetPeer { .. } | Command::Move { .. } => {}
+                Command::SetPeer { .. } | Command::Move { .. } | Command::Comfort { .. } => {}
             }
             self.outputs.push_back(Output::Other(Out::Relay(command)));
         }

@@ -257,6 +257,7 @@ impl AgentCore {
             refused: 0,
             status: 0,
             hangup: call.farewell.take(),
+            comforted: false,
         };
         let epoch = old.epoch;
         old.leg.abandon(&mut self.env.layer);
@@ -265,9 +266,27 @@ impl AgentCore {
         call.phase = Phase::Moving(Box::new(moving));
         call.ask_again(&mut self.env, now);
         self.env.timers.set(Timer::Launch(key), at);
+        let moving = self.env.settings.moving;
+        self.env.timers.set(Timer::HoldOver(key), now + moving.hold);
         self.env
             .timers
-            .set(Timer::HoldOver(key), now + self.env.settings.moving.hold);
+            .set(Timer::Comfort(key), now + moving.comfort);
+    }
+
+    /// The call still waits for its node: its calling server is sent silence, lest it take the
+    /// call for dead (spec: X24).
+    pub(super) fn comfort(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(key)
+            && let Phase::Moving(moving) = &mut call.phase
+            && moving.hangup.is_none()
+        {
+            moving.comforted = true;
+            let env = &mut self.env;
+            let after = env.settings.moving.comfort;
+            let ssrc = env.tokens.number();
+            call.media.comfort(&mut env.relay, after, ssrc);
+            env.flush_relay(key);
+        }
     }
 
     /// The node of a call that is being set up died, or restarted: it is placed again
@@ -353,6 +372,7 @@ impl AgentCore {
         let (failover, over) = (moving.failover, moving.hangup.is_some() || status == 603);
         env.timers.cancel(Timer::Launch(key));
         env.timers.cancel(Timer::HoldOver(key));
+        call.uncomfort(env);
         // Attempts are not cancelled: the far end may be up already, and then gets a BYE.
         if let Some(far) = call.far.take() {
             env.book(key, Some(far.node), None);

@@ -81,6 +81,7 @@ impl AgentCore {
             Timer::Launch(key) => self.launch(now, key),
             Timer::Attempt(key, epoch) => self.attempt_unanswered(now, key, epoch),
             Timer::HoldOver(key) => self.hold_over(now, key),
+            Timer::Comfort(key) => self.comfort(key),
             Timer::SetupOver(key) => self.setup_over(now, key),
             Timer::Forget(number) => self.env.forget(number),
         }

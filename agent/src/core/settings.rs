@@ -41,6 +41,10 @@ pub struct Moving {
     pub progress: Duration,
     /// How long a call is held while no node is alive (spec: X24); default 20 s.
     pub hold: Duration,
+    /// The calling server hears silence in place of a node that it has not heard for so long,
+    /// once a move takes that long (spec: X24): below the shortest RTP timer in use, above the
+    /// time of an ordinary move; default 200 ms.
+    pub comfort: Duration,
 }
 
 impl Default for Moving {
@@ -51,6 +55,7 @@ impl Default for Moving {
             attempt: Duration::from_millis(300),
             progress: Duration::from_millis(1500),
             hold: Duration::from_secs(20),
+            comfort: Duration::from_millis(200),
         }
     }
 }

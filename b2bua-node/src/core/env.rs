@@ -314,7 +314,7 @@ impl Env {
                 Command::Remove { stream } => {
                     self.by_stream.remove(&stream);
                 }
-                Command::SetPeer { .. } | Command::Move { .. } => {}
+                Command::SetPeer { .. } | Command::Move { .. } | Command::Comfort { .. } => {}
             }
             self.outputs.push_back(Output::Other(Out::Relay(command)));
         }

@@ -49,10 +49,16 @@ impl RelayLink {
             "Reports of the relay that waited for the core and were merged.",
             move || merged().merged_ticks,
         );
+        let unreachable = counters.clone();
         metrics.counter_from(
             "relay_unreachable_peers_total",
             "Media addresses to which there is no route.",
-            move || counters().unreachable_peers,
+            move || unreachable().unreachable_peers,
+        );
+        metrics.counter_from(
+            "relay_silence_packets_total",
+            "Packets of silence sent in place of a far side that was absent.",
+            move || counters().silence_packets,
         );
         let dropped = metrics.counter(
             "relay_commands_dropped_total",

@@ -1,6 +1,7 @@
 //! What the control thread tells the relay, and what the relay tells it.
 
 use holdline_wire::Time;
+use holdline_wire::rtp::Silence;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -49,6 +50,27 @@ pub struct SideSpec {
     pub peer: Option<Peer>,
 }
 
+/// The silence that a near side hears while its far side is absent (spec: X24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comfort {
+    /// The near side hears nobody for so long before it hears silence.
+    pub after: Duration,
+    /// The silence of formats that the near side takes, the best first.
+    pub silences: [Option<Silence>; 3],
+    /// The SSRC of the silence where the near side has heard none yet.
+    pub ssrc: u32,
+}
+
+impl Comfort {
+    /// The silence to say after `spoken`, the last payload number heard: in that format, so that
+    /// the listener need not change its decoder, else in the best one.
+    pub fn silence(&self, spoken: Option<u8>) -> Option<&Silence> {
+        let same = |silence: &&Silence| Some(silence.payload_type()) == spoken;
+        let mut all = self.silences.iter().flatten();
+        all.clone().find(same).or_else(|| all.next())
+    }
+}
+
 /// What the relay is told. Each is idempotent; an unknown stream is ignored and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -87,6 +109,15 @@ pub enum Command {
         far: SideSpec,
         /// The new node.
         group: GroupId,
+    },
+    /// The far side may be absent: whenever it is silent for a while the near side of a steady
+    /// stream is sent silence, one packet each packet time, until this is withdrawn. The far
+    /// side's own packets come first.
+    Comfort {
+        /// The stream.
+        stream: StreamId,
+        /// What silence; `None` withdraws it.
+        comfort: Option<Comfort>,
     },
     /// Closes a stream; answered by [`Report::Removed`].
     Remove {

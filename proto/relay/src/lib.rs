@@ -6,6 +6,7 @@ pub mod pool;
 pub mod session;
 pub mod table;
 
+mod comfort;
 mod gather;
 mod outbox;
 mod port;
@@ -17,7 +18,7 @@ mod tally;
 mod worker;
 
 pub use command::{
-    Command, GroupId, GroupTick, Peer, Report, Side, SideSpec, Stats, StreamId, Tick,
+    Comfort, Command, GroupId, GroupTick, Peer, Report, Side, SideSpec, Stats, StreamId, Tick,
 };
 pub use outbox::ReportSink;
 pub use pool::Ports;

@@ -157,6 +157,11 @@ impl Ports {
     }
 
     /// The stream in a slot.
+    /// Where the ports of a stream are.
+    pub(crate) fn slot_of(&self, stream: StreamId) -> Option<usize> {
+        self.by_stream.get(&stream).copied()
+    }
+
     pub(crate) fn stream(&self, slot: usize) -> Option<StreamId> {
         Some(self.quads.get(slot)?.as_ref()?.stream)
     }

@@ -58,7 +58,7 @@ pub enum SendError {
     Stopped,
 }
 
-/// Counts of what the relay could not do.
+/// Counts of what the relay could not do, and of what it did by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RelayCounters {
     /// Commands that named an unknown stream.
@@ -67,6 +67,8 @@ pub struct RelayCounters {
     pub merged_ticks: u64,
     /// Sockets that could not be connected to their peer: there is no route to it.
     pub unreachable_peers: u64,
+    /// Packets of silence sent to near sides whose far side was absent.
+    pub silence_packets: u64,
 }
 
 /// What a thread and the handle share.
@@ -75,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) stop: AtomicBool,
     pub(crate) ignored: AtomicU64,
     pub(crate) unreachable: AtomicU64,
+    pub(crate) silence: AtomicU64,
 }
 
 /// Starts relays.
@@ -122,6 +125,7 @@ impl Thread {
             stop: AtomicBool::new(false),
             ignored: AtomicU64::new(0),
             unreachable: AtomicU64::new(0),
+            silence: AtomicU64::new(0),
         });
         let (commands, receiver) = sync_channel(config.queue.max(1));
         let options = Options {
@@ -168,7 +172,7 @@ impl RelayHandle {
         Ok(())
     }
 
-    /// What it could not do so far.
+    /// What it could not do, and did by itself, so far.
     pub fn counters(&self) -> RelayCounters {
         let mut counters = RelayCounters {
             merged_ticks: self.gather.merged(),
@@ -177,6 +181,7 @@ impl RelayHandle {
         for Thread { shared, .. } in &self.threads {
             counters.ignored_commands += shared.ignored.load(Ordering::Relaxed);
             counters.unreachable_peers += shared.unreachable.load(Ordering::Relaxed);
+            counters.silence_packets += shared.silence.load(Ordering::Relaxed);
         }
         counters
     }

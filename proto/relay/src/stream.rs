@@ -1,5 +1,6 @@
 //! One stream of the table: its two sides and what keeps its far source steady.
 
+use crate::comfort::Comforting;
 use crate::command::{Peer, Side, SideSpec, Stats};
 use crate::table::Channel;
 use crate::tally::Place;
@@ -24,6 +25,8 @@ pub(crate) struct Stream {
 pub(crate) struct Steady {
     pub(crate) media: Continuity,
     pub(crate) reports: Mapping,
+    /// Present while the far side may be absent.
+    pub(crate) comforting: Option<Box<Comforting>>,
 }
 
 /// One side of a stream.
@@ -62,6 +65,7 @@ impl Steady {
         Steady {
             media: Continuity::new(clock_rate),
             reports: Mapping::new(),
+            comforting: None,
         }
     }
 
@@ -89,6 +93,11 @@ impl SideState {
         if let Some(last) = self.last.replace(now) {
             self.stats.longest_gap = self.stats.longest_gap.max(now.since(last));
         }
+    }
+
+    /// When the last RTP packet came in.
+    pub(crate) fn last_heard(&self) -> Option<Time> {
+        self.last
     }
 
     /// The port by which RTP or RTCP leaves towards this side's peer.

@@ -1,7 +1,8 @@
 //! The port table, pure: which ports belong to which stream, what to do with a packet, what was
 //! counted. The relay's thread and the simulated world push packets through it with their time.
 
-use crate::command::{Command, GroupId, Peer, Side, SideSpec, Stats, StreamId, Tick};
+use crate::comfort::{Comforting, Waiting};
+use crate::command::{Comfort, Command, GroupId, Peer, Side, SideSpec, Stats, StreamId, Tick};
 use crate::stream::{Steady, Stream, usable};
 use crate::tally::Tally;
 use holdline_wire::rtp::{Dropped, Header, Malformed, is_rtcp};
@@ -72,6 +73,7 @@ pub struct Table {
     streams: HashMap<StreamId, Stream>,
     by_port: BTreeMap<SocketAddr, (StreamId, Side)>,
     tally: Tally,
+    waiting: Waiting,
     ignored: u64,
 }
 
@@ -103,8 +105,39 @@ impl Table {
             }
             Command::SetPeer { stream, side, peer } => self.set_peer(stream, side, peer),
             Command::Move { stream, far, group } => self.relocate(stream, far, group),
+            Command::Comfort { stream, comfort } => self.comfort(stream, comfort),
             Command::Remove { stream } => self.remove(stream),
         }
+    }
+
+    fn comfort(&mut self, id: StreamId, comfort: Option<Comfort>) -> Applied {
+        let steady = self.streams.get_mut(&id).and_then(|s| s.steady.as_mut());
+        match (steady, comfort) {
+            (Some(steady), Some(comfort)) => {
+                let known = steady.comforting.as_ref();
+                if !known.is_some_and(|known| known.is(&comfort)) {
+                    steady.comforting = Some(Box::new(Comforting::new(comfort)));
+                    self.waiting.begin(id);
+                }
+            }
+            (Some(steady), None) => {
+                steady.comforting = None;
+                self.waiting.end(id);
+            }
+            (None, _) => {}
+        }
+        Applied::Nothing
+    }
+
+    /// Writes the next packet of silence that is due at `now` into `packet`: the stream whose near
+    /// side it is for, by the RTP port, and its length. Asked until there is none.
+    pub fn silence(&mut self, now: Time, packet: &mut [u8]) -> Option<(StreamId, usize)> {
+        self.waiting.packet(now, packet, &mut self.streams)
+    }
+
+    /// When to ask for silence.
+    pub fn silence_due(&self) -> Option<Time> {
+        self.waiting.next()
     }
 
     /// A known stream is not replaced, but a side that could not be opened is tried again.
@@ -176,6 +209,7 @@ impl Table {
     }
 
     fn remove(&mut self, id: StreamId) -> Applied {
+        self.waiting.end(id);
         self.close_side(id, Side::Near);
         self.close_side(id, Side::Far);
         match self.streams.remove(&id) {
@@ -333,6 +367,7 @@ pub(crate) fn stream_of(command: &Command) -> StreamId {
         Command::Install { stream, .. }
         | Command::SetPeer { stream, .. }
         | Command::Move { stream, .. }
+        | Command::Comfort { stream, .. }
         | Command::Remove { stream } => stream,
     }
 }
@@ -375,7 +410,7 @@ impl Stream {
         control: bool,
         packet: &mut [u8],
     ) -> Result<usize, Dropped> {
-        let Some(Steady { media, reports }) = self.steady.as_deref_mut() else {
+        let Some(Steady { media, reports, .. }) = self.steady.as_deref_mut() else {
             return Ok(packet.len());
         };
         match (side, control) {

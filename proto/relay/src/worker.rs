@@ -51,9 +51,10 @@ impl Worker {
             let timeout = if self.more_commands {
                 0
             } else {
-                self.millis_until(due)
+                self.millis_until(self.table.silence_due().map_or(due, |at| at.min(due)))
             };
             self.turn(timeout, &mut buffer);
+            self.send_silence(&mut buffer);
             if self.more_commands {
                 self.take_commands();
             }
@@ -142,6 +143,22 @@ impl Worker {
         if let Sent::Yes { refused: true } | Sent::No { refused: true } = sent {
             self.refused(now, stream, to, channel);
         }
+    }
+
+    /// Sends the silence that is due. One that cannot be sent is lost as on the way.
+    fn send_silence(&mut self, buffer: &mut [u8]) {
+        let now = self.now();
+        if self.table.silence_due().is_none_or(|at| at > now) {
+            return;
+        }
+        let mut sent = 0;
+        while let Some((stream, len)) = self.table.silence(now, buffer) {
+            let slot = self.ports.slot_of(stream);
+            let port = slot.and_then(|slot| self.ports.port(slot, Side::Near, Channel::Rtp));
+            let done = port.map(|port| port.send(&buffer[..len]));
+            sent += u64::from(matches!(done, Some(Sent::Yes { .. })));
+        }
+        self.shared.silence.fetch_add(sent, Ordering::Relaxed);
     }
 
     /// Only the far side speaks for a group, and only its RTP: many a peer has no RTCP port open.

@@ -196,6 +196,70 @@ fn a_move_is_not_heard_at_the_near_side() {
     assert_eq!(far.packets, expected);
 }
 
+/// The far side is gone for 600 ms of real time.
+// spec: X24 X29
+#[test]
+fn a_near_side_whose_far_side_is_absent_hears_silence() {
+    let bench = Bench::new(12);
+    let (near, far) = (bench.endpoint(5000), bench.endpoint(6000));
+    bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), true);
+    bench.settle();
+    let mut heard = Vec::new();
+    let mut hear = || {
+        let (bytes, from) = receive(&near);
+        assert_eq!(from, bench.at(4000));
+        let header = Header::read(&bytes).unwrap();
+        heard.push((Instant::now(), header));
+        (header, bytes)
+    };
+    for sequence in 65_530..65_535 {
+        far.send_to(&rtp(0xaa, sequence), bench.at(4100)).unwrap();
+        hear();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let comfort = Some(support::comfort(Duration::from_millis(100)));
+    let stream = STREAM;
+    bench.send(Command::Comfort { stream, comfort });
+    for _ in 0..25 {
+        hear();
+    }
+    bench.send(Command::Move {
+        stream,
+        far: bench.side(4110, 6010),
+        group: GroupId(2),
+    });
+    bench.settle();
+    let survivor = bench.endpoint(6010);
+    survivor.send_to(&rtp(0xbb, 7), bench.at(4110)).unwrap();
+    let spoken = loop {
+        let (header, bytes) = hear();
+        if bytes[12..] == rtp(0xbb, 7)[12..] {
+            break header.marker;
+        }
+        assert_eq!(bytes[12..], [0xd5; 160]);
+    };
+    assert!(spoken, "the first real packet is marked");
+    for pair in heard.windows(2) {
+        let ((then, a), (now, b)) = (&pair[0], &pair[1]);
+        assert_eq!((b.ssrc, b.payload_type), (0xaa, 8));
+        assert_eq!(b.sequence, a.sequence.wrapping_add(1));
+        let step = b.timestamp.wrapping_sub(a.timestamp);
+        assert!(step >= 160 && step.is_multiple_of(160), "{step}");
+        assert!(*now - *then < Duration::from_millis(1000), "a hole");
+    }
+    let waited = heard[heard.len() - 2].0 - heard[5].0;
+    assert!(waited >= Duration::from_millis(24 * 20 - 20), "{waited:?}");
+    assert!(bench.relay.counters().silence_packets >= 25);
+    let comfort = None;
+    bench.send(Command::Comfort { stream, comfort });
+    bench.send(Command::Remove { stream });
+    let far = bench.wait(|report| match report {
+        Report::Removed { far, .. } => Some(far),
+        _ => None,
+    });
+    assert_eq!(far.packets, 6, "silence is nothing that came in");
+}
+
 // spec: X20
 #[test]
 fn a_refused_packet_is_told_once_a_tick_and_costs_no_other() {

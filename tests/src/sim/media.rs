@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 /// A stream as its program's relay has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Relayed {
-    near: SideSpec,
+    /// The side towards the calling server.
+    pub near: SideSpec,
     far: SideSpec,
     /// Whom the far side's packets speak for.
     pub group: GroupId,
@@ -87,6 +88,11 @@ impl Relays {
                         ..found
                     },
                 );
+            }
+            Command::Comfort { stream, .. } => {
+                if !self.streams.contains_key(&(host, stream)) {
+                    return Err(format!("silence for unknown stream {}", stream.0));
+                }
             }
             Command::Remove { stream } => {
                 let Some(found) = self.streams.remove(&(host, stream)) else {

@@ -2,6 +2,8 @@
 
 use super::world::replaces;
 use super::*;
+use crate::core::Event;
+use holdline_relay::Command;
 use holdline_wire::Method;
 
 // spec: X24
@@ -126,6 +128,84 @@ fn with_no_node_alive_the_call_is_held_until_one_returns() {
     world.call_moves(&mut call);
     world.hang_up(&mut call);
     assert_eq!(world.endings(), [("hangup", 1)]);
+}
+
+/// The silences asked for and withdrawn so far, by payload number.
+fn comforts(world: &World) -> Vec<Option<u8>> {
+    let told = |command: &Command| match command {
+        Command::Comfort { comfort, .. } => Some(comfort.map(|comfort| {
+            let silence = comfort.silence(None).expect("one is known");
+            silence.payload_type()
+        })),
+        _ => None,
+    };
+    world.relay.iter().filter_map(told).collect()
+}
+
+// spec: X24
+#[test]
+fn while_no_node_is_alive_the_calling_server_hears_silence() {
+    let mut world = World::with_nodes(2);
+    let mut call = world.call_up();
+    world.kill(1 - call.node);
+    world.kill_and_judge(call.node);
+    world.pass(seconds(10));
+    assert_eq!(comforts(&world), [Some(8)]);
+    world.restart(0);
+    world.call_moves(&mut call);
+    assert_eq!(comforts(&world), [Some(8), None]);
+    // The next death is another wait.
+    world.kill_and_judge(call.node);
+    world.pass(seconds(1));
+    assert_eq!(comforts(&world), [Some(8), None, Some(8)]);
+    world.pbx_requests(&mut call, Method::Bye, None);
+    assert_eq!(comforts(&world), [Some(8), None, Some(8), None]);
+    world.pbx_gets("200");
+    world.pass(seconds(30));
+    assert_eq!(comforts(&world).len(), 4);
+}
+
+// spec: X24
+#[test]
+fn a_call_that_is_given_up_is_silent_no_more() {
+    let mut world = World::with_nodes(1);
+    let call = world.call_up();
+    world.kill_and_judge(call.node);
+    world.pass(seconds(21));
+    let bye = world.pbx_gets("BYE");
+    assert_eq!(comforts(&world), [Some(8), None]);
+    world.pbx_responds(&bye, 200, None);
+    world.no_trace();
+}
+
+// spec: X24
+#[test]
+fn a_move_that_is_over_soon_needs_no_silence() {
+    let mut world = World::with_nodes(3);
+    let mut call = world.call_up();
+    world.kill(call.node);
+    let started = |event: &Event| matches!(event, Event::FailoverStarted { .. });
+    while !world.events.iter().any(started) {
+        world.pass(ms(1));
+    }
+    world.call_moves(&mut call);
+    world.pass(seconds(10));
+    assert_eq!(comforts(&world), []);
+    world.hang_up(&mut call);
+}
+
+// spec: X24 X27
+#[test]
+fn a_calling_server_that_holds_the_call_expects_no_packets() {
+    let mut world = World::with_nodes(1);
+    let mut call = world.call_up();
+    world.pbx_requests(&mut call, Method::Invite, Some(HELD));
+    let invite = world.node_got(call.node, "INVITE");
+    let held = ANSWER.replace("sendrecv", "recvonly");
+    world.node_responds(call.node, &invite, 200, Some(&held));
+    world.kill_and_judge(call.node);
+    world.pass(seconds(10));
+    assert_eq!(comforts(&world), []);
 }
 
 // spec: X24

@@ -50,8 +50,8 @@ impl AgentCore {
             "attempts",
         );
         all(env.by_stream.len(), streams, "streams");
-        // Three timers a call, one a far leg, one a tomb.
-        let timers = self.calls.len() * 3 + legs + env.tombs.len();
+        // Four timers a call, one a far leg, one a tomb.
+        let timers = self.calls.len() * 4 + legs + env.tombs.len();
         assert!(env.timers.len() <= timers, "timers");
         assert!(env.touched.is_empty() && env.relay.is_empty(), "undone");
     }

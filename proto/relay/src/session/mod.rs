@@ -1,6 +1,7 @@
 //! The media of one call: which session description each side gave, which ports stand between
 //! them, and what the relay has to be told. Pure.
 
+mod comfort;
 mod moving;
 
 use crate::command::{Command, GroupId, Peer, Side, SideSpec, StreamId};

@@ -1,8 +1,12 @@
 //! A media session with its ports, driven by what the sides say.
 
 use bytes::Bytes;
-use holdline_relay::{Carrier, Command, GroupId, MediaError, Peer, Place, Ports, Session, Side};
+use holdline_relay::{
+    Carrier, Command, GroupId, MediaError, Peer, Place, Ports, Session, Side, StreamId,
+};
+use holdline_wire::rtp::Silence;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 pub const NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 pub const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
@@ -109,6 +113,25 @@ impl Call {
         let (ports, out) = (&mut self.ports, &mut self.out);
         let (answer, offer) = self.session.mirror(ports, out, sdp(media).into())?;
         Ok((text_of(answer), text_of(offer)))
+    }
+
+    /// The silences that the relay is told of, by stream.
+    pub fn comfort(&mut self) -> Vec<(StreamId, Vec<Silence>)> {
+        self.out.clear();
+        self.session
+            .comfort(&mut self.out, Duration::from_millis(200), 7);
+        let told = self.out.drain(..).map(|command| match command {
+            Command::Comfort {
+                stream,
+                comfort: Some(comfort),
+            } => (stream, comfort.silences.into_iter().flatten().collect()),
+            other => panic!("{other:?}"),
+        });
+        told.collect()
+    }
+
+    pub fn uncomfort(&mut self) {
+        self.session.uncomfort(&mut self.out);
     }
 
     pub fn release(&mut self) {

@@ -1,6 +1,7 @@
 //! The media session of one call: what each side is told, and what the relay is.
 
 mod call;
+mod comfort;
 mod walk;
 
 use call::{Call, FAR, NEAR, media, origin_of, port_of, sdp};

@@ -3,8 +3,11 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use holdline_relay::{
-    Command, GroupId, Peer, Relay, RelayConfig, RelayHandle, Report, Side, SideSpec, StreamId,
+    Comfort, Command, GroupId, Peer, Relay, RelayConfig, RelayHandle, Report, Side, SideSpec,
+    StreamId,
 };
+use holdline_wire::rtp::Silence;
+use holdline_wire::sdp::Codec;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
@@ -132,6 +135,23 @@ pub fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
     packet.extend(ssrc.to_be_bytes());
     packet.extend([0x55; 20]);
     packet
+}
+
+/// Silence in PCMU or PCMA, under an SSRC of its own, where nobody is heard for `after`.
+pub fn comfort(after: Duration) -> Comfort {
+    let silence = |number: u8, name: &str| {
+        let codec = Codec {
+            name: name.into(),
+            rate: 8000,
+            channels: 1,
+        };
+        Silence::of(number, &codec)
+    };
+    Comfort {
+        after,
+        silences: [silence(0, "PCMU"), silence(8, "PCMA"), None],
+        ssrc: 7,
+    }
 }
 
 /// A receiver report without blocks.

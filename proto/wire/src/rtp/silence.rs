@@ -14,10 +14,10 @@ use std::time::Duration;
 /// The longest packet of silence, bytes: 60 ms of 64 kbit/s and a header.
 pub const SILENCE_MAX: usize = HEADER_LEN + 480;
 
-/// Of a listener of comfort noise: -78 dBov, a quiet line (RFC 3389 section 3: one byte).
+/// The level of comfort noise: -78 dBov, a quiet line; no spectrum follows (RFC 3389 section 3).
 const NOISE_LEVEL: u8 = 78;
-/// One frame of 20 ms, CELT, full band, mono, that decodes to silence (RFC 6716 sections 3.1
-/// and 4.3: the entropy coder's first bit says so).
+/// One frame of 20 ms, CELT, full band, mono (RFC 6716 section 3.1), whose first symbol says
+/// silence (section 4.3).
 const OPUS_FRAME: [u8; 3] = [0xf8, 0xff, 0xfe];
 
 /// How silence is said in one format.
@@ -119,8 +119,7 @@ impl Continuity {
         let len = silence.write(ticks, payload)?;
         let place = self.fill(now, silence.rate, ticks, ssrc, len as u32);
         header[0] = 0x80;
-        // No marker: it would begin a talkspurt, and may not stand on comfort noise (RFC 3389
-        // section 4).
+        // No marker: it would begin a talkspurt (RFC 3551 section 4.1).
         header[1] = silence.payload_type;
         put16(header, 2, place.sequence);
         put32(header, 4, place.timestamp);
