@@ -8,8 +8,7 @@ use std::net::SocketAddr;
 /// A stream as its program's relay has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Relayed {
-    /// The side towards the calling server.
-    pub near: SideSpec,
+    near: SideSpec,
     far: SideSpec,
     /// Whom the far side's packets speak for.
     pub group: GroupId,

@@ -2,6 +2,7 @@
 
 mod deaths;
 mod demo;
+mod no_node;
 mod operator;
 mod torture;
 
