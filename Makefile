@@ -1,6 +1,6 @@
 # The commands a person types. Each is one line; the work is in scripts/ and cargo.
 
-.PHONY: demo test build check sim sim-mutants fuzz clean
+.PHONY: demo test build check sim sim-mutants fuzz bench clean
 
 # Three nodes, one agent, CALLS calls with media; the busiest node dies; the story is told.
 demo:
@@ -28,6 +28,10 @@ sim-mutants:
 # The fuzz targets of every parser, MINUTES in all; CORPUS=DIR keeps what they learn.
 fuzz:
 	scripts/fuzz --minutes $(or $(MINUTES),30)
+
+# Every benchmark, or ONLY=relay, RUNS times each; writes docs/benchmarks.md. Nothing else should run.
+bench:
+	ONLY=$(ONLY) RUNS=$(RUNS) scripts/bench
 
 clean:
 	cargo clean

@@ -1,0 +1,30 @@
+//! Benchmarks of the real programs beside a floor or a peer: `make bench`, `docs/benchmarks.md`.
+//!
+//! Each benchmark is a binary `holdline-bench-WHAT`, which prints its progress and writes one
+//! Markdown section. All CPU times are of whole processes, read from `/proc`, and all systems of
+//! a benchmark bear the same messages or packets from the same generator.
+
+pub mod allocations;
+mod arguments;
+mod crowd;
+mod ends;
+mod figures;
+pub mod floor;
+mod kamailio;
+mod machine;
+mod nodes;
+mod pacing;
+mod rtp;
+mod rtpengine;
+mod stand;
+
+pub use arguments::{Arguments, run};
+pub use crowd::{Crowd, Tally};
+pub use ends::{Caller, Description, Plan, callee, number_of};
+pub use figures::{Figures, Section};
+pub use kamailio::Kamailio;
+pub use machine::{Kernel, Memory, cpu, raise_open_files};
+pub use nodes::Cluster;
+pub use rtp::Voices;
+pub use rtpengine::Rtpengine;
+pub use stand::Stand;
