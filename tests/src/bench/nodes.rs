@@ -18,6 +18,8 @@ const CALLER: &str = "10.0.0.2:5060";
 const NODES: [&str; 3] = ["10.0.1.1:5060", "10.0.1.2:5060", "10.0.1.3:5060"];
 /// The network's round trip.
 const DELAY: Duration = Duration::from_micros(200);
+/// Calls that are up at a time, where calls come and go.
+const HELD: u32 = 200;
 /// Virtual time within which anything that is waited for must have happened.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,7 +44,7 @@ pub struct Cluster {
     inputs: VecDeque<Input<In>>,
     outputs: Vec<Output<Out>>,
     up: u32,
-    /// Since the verdict.
+    /// Since it is counted.
     cost: Option<Cost>,
 }
 
@@ -53,6 +55,45 @@ fn address(text: &str) -> SocketAddr {
 impl Cluster {
     /// `calls` calls, all up and on one node; two more nodes are alive.
     pub fn with_calls(calls: u32) -> Result<Cluster, Error> {
+        let mut cluster = Cluster::new(calls)?;
+        for number in 0..calls {
+            cluster.call(number);
+        }
+        cluster.document(NODES.len());
+        // Until the calls' first transactions are forgotten, as those of most calls are.
+        cluster.pass(Duration::from_secs(40));
+        if cluster.up == calls {
+            Ok(cluster)
+        } else {
+            Err(format!("{} of {calls} calls are up", cluster.up).into())
+        }
+    }
+
+    /// What `calls` calls cost from INVITE to BYE, with the timers of their transactions; each is
+    /// hung up when 200 more are up.
+    pub fn whole_calls(calls: u32) -> Result<Cost, Error> {
+        let mut cluster = Cluster::new(calls)?;
+        cluster.cost = Some(Cost::default());
+        for number in 0..calls + HELD {
+            if number < calls {
+                cluster.call(number);
+            }
+            if let Some((_, bytes)) = number
+                .checked_sub(HELD)
+                .and_then(|old| cluster.caller.bye(old))
+            {
+                cluster.from_caller(bytes);
+            }
+            cluster.pass(Duration::from_millis(10));
+        }
+        match (cluster.up, cluster.caller.live()) {
+            (up, 0) if up == calls => Ok(cluster.cost.unwrap_or_default()),
+            (up, live) => Err(format!("{up} of {calls} calls were up, {live} are").into()),
+        }
+    }
+
+    /// No call yet and one node.
+    fn new(calls: u32) -> Result<Cluster, Error> {
         let settings = Settings {
             trunk: "trunk".into(),
             sip: address(AGENT),
@@ -88,19 +129,17 @@ impl Cluster {
         };
         cluster.document(1);
         cluster.pass(Duration::from_secs(1));
-        for number in 0..calls {
-            let bytes = cluster.caller.invite(number);
-            let from = TransportKey::udp(address(AGENT), plan.caller);
-            cluster.input(Input::Message { from, bytes });
-        }
-        cluster.document(NODES.len());
-        // Until the calls' first transactions are forgotten, as those of most calls are.
-        cluster.pass(Duration::from_secs(40));
-        if cluster.up == calls {
-            Ok(cluster)
-        } else {
-            Err(format!("{} of {calls} calls are up", cluster.up).into())
-        }
+        Ok(cluster)
+    }
+
+    fn call(&mut self, number: u32) {
+        let bytes = self.caller.invite(number);
+        self.from_caller(bytes);
+    }
+
+    fn from_caller(&mut self, bytes: Bytes) {
+        let from = TransportKey::udp(address(AGENT), self.plan.caller);
+        self.input(Input::Message { from, bytes });
     }
 
     /// The node dies: what the core did from the verdict until the last of `calls` INVITEs left.
@@ -160,7 +199,7 @@ impl Cluster {
         }
     }
 
-    /// The core's own work, which is measured from the verdict on.
+    /// The core's own work, which is measured from the verdict on at the latest.
     fn work(&mut self, input: Input<In>) {
         let (before, _) = allocations::so_far();
         let start = Instant::now();
@@ -204,7 +243,7 @@ impl Cluster {
         let Ok(message) = Message::parse(bytes) else {
             return;
         };
-        if self.cost.is_some() && *message.method() == Method::Invite {
+        if self.dead && *message.method() == Method::Invite {
             return;
         }
         let plan = Plan {
@@ -234,6 +273,8 @@ mod tests {
 
     #[test]
     fn every_call_is_moved_once() {
+        let cost = Cluster::whole_calls(20).unwrap();
+        assert!(cost.invites == 0 && cost.time > Duration::ZERO);
         let cost = Cluster::with_calls(20).unwrap().kill(20).unwrap();
         assert_eq!(cost.invites, 20);
         assert!(cost.time > Duration::ZERO);
