@@ -247,9 +247,14 @@ mod tests {
                 plan.rtp(plan.caller.ip(), 19)
             ))
         );
-        crowd
-            .flow(200.0, Duration::from_millis(20), Duration::from_millis(300))
-            .unwrap();
+        let (hold, time) = (Duration::from_millis(20), Duration::from_millis(300));
+        // A machine that is busy with other tests may leave this one no turn for that long.
+        for _ in 0..10 {
+            crowd.flow(200.0, hold, time).unwrap();
+            if crowd.tally().over > 0 {
+                break;
+            }
+        }
         let tally = crowd.tally();
         assert!(tally.over > 0 && tally.refused == 0, "{tally:?}");
     }

@@ -24,7 +24,7 @@ pub use ends::{Caller, Description, Plan, callee, number_of};
 pub use figures::{Figures, Section};
 pub use kamailio::Kamailio;
 pub use machine::{Kernel, Memory, cpu, raise_open_files};
-pub use nodes::Cluster;
+pub use nodes::{Cluster, Cost};
 pub use rtp::Voices;
 pub use rtpengine::Rtpengine;
 pub use stand::Stand;

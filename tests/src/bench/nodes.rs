@@ -82,7 +82,7 @@ impl Cluster {
                 .checked_sub(HELD)
                 .and_then(|old| cluster.caller.bye(old))
             {
-                cluster.from_caller(bytes);
+                cluster.caller_sends(bytes);
             }
             cluster.pass(Duration::from_millis(10));
         }
@@ -134,10 +134,10 @@ impl Cluster {
 
     fn call(&mut self, number: u32) {
         let bytes = self.caller.invite(number);
-        self.from_caller(bytes);
+        self.caller_sends(bytes);
     }
 
-    fn from_caller(&mut self, bytes: Bytes) {
+    fn caller_sends(&mut self, bytes: Bytes) {
         let from = TransportKey::udp(address(AGENT), self.plan.caller);
         self.input(Input::Message { from, bytes });
     }

@@ -45,6 +45,7 @@ struct System {
     voices: Voices,
     figures: Vec<Figures>,
     lost: f64,
+    late: Duration,
 }
 
 impl System {
@@ -59,6 +60,7 @@ impl System {
             programs: programs.to_vec(),
             stand,
             lost: 0.0,
+            late: Duration::ZERO,
         })
     }
 
@@ -82,6 +84,7 @@ impl System {
         }
         let lost = 1.0 - heard.received as f64 / heard.sent as f64;
         self.lost = self.lost.max(lost);
+        self.late = self.late.max(heard.late);
         eprintln!(
             "  {} packets, {:.3} % lost, generator {:?} late",
             heard.received,
@@ -210,7 +213,8 @@ fn bench(arguments: &Arguments) -> Result<Section, Error> {
                 figures.spread(2),
                 format!("{:.2}", ratio.median()),
                 ratio.spread(2),
-                format!("{:.3} %", 100.0 * system.lost),
+                format!("{:.3} %", 100.0 * system.lost.max(0.0)),
+                format!("{} ms", system.late.as_millis()),
             ]);
         }
     }
@@ -222,6 +226,7 @@ fn bench(arguments: &Arguments) -> Result<Section, Error> {
             "to the floor, median",
             "spread",
             "most lost",
+            "generator late, most",
         ],
         &rows,
     );
