@@ -138,6 +138,8 @@ pub struct Call {
     pub media: Session,
     pub phase: Phase,
     pub kept: Kept,
+    /// The call that this one wants to replace: a transfer (spec: D32).
+    pub replacing: Option<CallKey>,
     /// How often it has moved.
     pub generation: u32,
     pub next_epoch: u32,

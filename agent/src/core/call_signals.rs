@@ -26,15 +26,19 @@ impl AgentCore {
             let Some(call) = self.calls.get_mut(key) else {
                 return;
             };
-            if let Some(signal) = call.near.poll_signal() {
-                call.on_near(&mut self.env, now, signal);
+            if let Some(mut signal) = call.near.poll_signal() {
+                self.translate_refer(Side::Near, &mut signal);
+                if let Some(call) = self.calls.get_mut(key) {
+                    call.on_near(&mut self.env, now, signal);
+                }
                 continue;
             }
             let legs = call.far.iter_mut().chain(call.others.iter_mut());
             let next = legs.map(|far| (far.epoch, far.leg.poll_signal()));
-            let Some((epoch, signal)) = next.filter_map(|(e, s)| Some((e, s?))).next() else {
+            let Some((epoch, mut signal)) = next.filter_map(|(e, s)| Some((e, s?))).next() else {
                 break;
             };
+            self.translate_refer(Side::Far, &mut signal);
             self.on_far(now, key, epoch, signal);
         }
         if self.calls.get(key).is_some_and(Call::is_finished)
@@ -91,7 +95,7 @@ impl AgentCore {
             }
             Signal::Refuse {
                 status: 408 | 503, ..
-            } if call.has_not_rung() => {
+            } if call.has_not_rung() && call.replacing.is_none() => {
                 self.place_elsewhere(now, key, signal);
             }
             Signal::Refuse { .. } => call.refused(env, now, signal),

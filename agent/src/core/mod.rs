@@ -13,6 +13,7 @@ mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 pub use call::CallKey;
 pub use event::{Event, In, Operator, Out};

@@ -5,11 +5,12 @@ use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, Callee, FarLeg, Kept, Phase};
 use crate::core::env::{Env, Owner, Place, Timer};
 use crate::core::event::Event;
+use bytes::Bytes;
 use holdline_leg::{Leg, Passage, Setup};
 use holdline_relay::{Carrier, GroupId, Place as MediaPlace, Session, Side};
 use holdline_wire::build::Builder;
 use holdline_wire::dialog::Reject;
-use holdline_wire::header::Name;
+use holdline_wire::header::{Name, Replaces};
 use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Time, TransportKey};
 use std::time::Duration;
@@ -18,8 +19,9 @@ use std::time::Duration;
 const UNDERSTOOD: [&str; 2] = ["timer", "replaces"];
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: &str = "5";
-/// While no node is there for a call whose node died while it rang, one is looked for this often.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// While no node is there for a call whose node died while it rang, or the call that it is to
+/// replace is moving, a node is looked for this often.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl AgentCore {
     /// An INVITE outside any dialog, from the calling server.
@@ -33,6 +35,10 @@ impl AgentCore {
         if let Some((status, header)) = self.refusal(invite) {
             return self.env.refuse(now, server, status, header);
         }
+        let replacing = match self.replaced_by(invite) {
+            Ok(replacing) => replacing,
+            Err(status) => return self.env.refuse(now, server, status, None),
+        };
         let hops = invite.max_forwards().unwrap_or(70);
         let kept = Kept::of(server, invite, Passage::of(invite), hops.saturating_sub(1));
         let env = &mut self.env;
@@ -48,7 +54,8 @@ impl AgentCore {
                 .insert(near.local_tag().into(), Place::Leg(Owner::Near(key)));
             env.invites.insert(server, key);
             let media = Session::new(place, GroupId(0));
-            Ok::<Call, Reject>(Call::new(key, near, media, kept))
+            let call = Call::new(key, near, media, kept);
+            Ok::<Call, Reject>(Call { replacing, ..call })
         });
         match key {
             Ok(key) => {
@@ -89,10 +96,6 @@ impl AgentCore {
         if invite.max_forwards() == Some(0) {
             return Some((483, None));
         }
-        if invite.header(Name::Replaces).is_some() {
-            // No dialog of ours can be replaced from this side yet (RFC 3891 section 3).
-            return Some((481, None));
-        }
         if self.draining || self.calls.len() >= self.env.settings.max_calls {
             return Some((503, retry()));
         }
@@ -107,6 +110,9 @@ impl AgentCore {
         let Phase::Setup(tried) = &mut call.phase else {
             return;
         };
+        if let Some(replaced) = call.replacing {
+            return self.place_transfer(now, key, replaced);
+        }
         env.touched.insert(key);
         let Some(node) = env.cluster.choose(now, &mut env.tokens, tried, false) else {
             if call.next_epoch > 0 {
@@ -118,7 +124,21 @@ impl AgentCore {
             let passage = env.retry_after();
             return call.refuse_near(env, now, 503, passage);
         };
-        match call.call_node(env, now, node) {
+        self.place_at(now, key, node, None);
+    }
+
+    /// Sends the call to `node`, where it is to replace the dialog `replaces`.
+    pub(super) fn place_at(
+        &mut self,
+        now: Time,
+        key: CallKey,
+        node: NodeId,
+        replaces: Option<&Replaces>,
+    ) {
+        let (env, Some(call)) = (&mut self.env, self.calls.get_mut(key)) else {
+            return;
+        };
+        match call.call_node(env, now, node, replaces) {
             Ok(()) => {
                 env.timers.cancel(Timer::HoldOver(key));
                 let call_id = call.near.call_id().into();
@@ -150,6 +170,7 @@ impl Call {
             media,
             phase: Phase::Setup(Vec::new()),
             kept,
+            replacing: None,
             generation: 0,
             next_epoch: 0,
             session_timer: None,
@@ -169,7 +190,13 @@ impl Call {
     }
 
     /// Sends the INVITE of a call that is being set up. The error is the status for the caller.
-    fn call_node(&mut self, env: &mut Env, now: Time, node: NodeId) -> Result<(), u16> {
+    fn call_node(
+        &mut self,
+        env: &mut Env,
+        now: Time,
+        node: NodeId,
+        replaces: Option<&Replaces>,
+    ) -> Result<(), u16> {
         let Some((mut passage, hops)) = self.kept.setup.clone() else {
             return Err(500);
         };
@@ -193,6 +220,7 @@ impl Call {
         let Some(address) = env.cluster.address(node) else {
             return Err(503);
         };
+        let headers = replaces.map_or_else(Vec::new, |named| insist(named, &mut passage));
         let setup = Setup {
             request_uri: self.request_uri(address),
             from: self.kept.from.clone(),
@@ -201,7 +229,7 @@ impl Call {
             flow: env.flow(address),
             max_forwards: hops,
             cseq: 1,
-            headers: Vec::new(),
+            headers,
             passage,
             timers: Some(env.cluster.timers(node)),
         };
@@ -219,6 +247,25 @@ impl Call {
             Callee::User(user) => format!("sip:{user}@{node}").into(),
         }
     }
+}
+
+/// The headers of a transfer. Replaces is required also where the calling server did not ask for
+/// that: who does not know it would take the INVITE for an ordinary call.
+fn insist(replaces: &Replaces, passage: &mut Passage) -> Vec<(Name<'static>, String)> {
+    let is_require = |name: &[u8]| name.eq_ignore_ascii_case(b"Require");
+    let mut required = "replaces".to_owned();
+    // What else there may be was checked before: see UNDERSTOOD.
+    let timer = |(name, value): &(Bytes, Bytes)| {
+        is_require(name) && value.to_ascii_lowercase().windows(5).any(|w| w == b"timer")
+    };
+    if passage.headers.iter().any(timer) {
+        required.push_str(", timer");
+    }
+    passage.headers.retain(|(name, _)| !is_require(name));
+    vec![
+        (Name::Replaces, replaces.to_value()),
+        (Name::Require, required),
+    ]
 }
 
 /// The status for a description that cannot be carried.

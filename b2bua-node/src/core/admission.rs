@@ -35,6 +35,8 @@ enum Wish {
     NewCall,
     /// To take the place of this dialog.
     Takeover(Replaces),
+    /// To take the place of the downstream dialog behind this one (spec: D32).
+    Transfer(Replaces),
 }
 
 impl NodeCore {
@@ -59,8 +61,14 @@ impl NodeCore {
                 let admitted = self.admit(side, request);
                 let placed = admitted.and_then(|(wish, forwards)| {
                     let taken = match wish {
-                        Wish::NewCall => self.place(now, server, request, from, forwards),
+                        Wish::NewCall => {
+                            let destination = self.new_destination(request);
+                            self.place(now, server, request, from, forwards, destination)
+                        }
                         Wish::Takeover(r) => self.claim(now, server, request, from, &r, forwards),
+                        Wish::Transfer(r) => self
+                            .replaced_destination(&r, request, from)
+                            .and_then(|d| self.place(now, server, request, from, forwards, d)),
                     };
                     taken.map_err(Refusal::bare)
                 });
@@ -92,7 +100,7 @@ impl NodeCore {
         let wish = wish(invite)?;
         let full = self.calls.len() >= self.env.config.capacity;
         let in_place = match &wish {
-            Wish::NewCall => false,
+            Wish::NewCall | Wish::Transfer(_) => false,
             // The call that it replaces makes room.
             Wish::Takeover(replaces) => self.holder(replaces).is_some(),
         };
@@ -152,7 +160,9 @@ fn wish(invite: &Message) -> Result<Wish, Refusal> {
     if fields.next().is_some() {
         return Err(Refusal::bare(400));
     }
-    Replaces::parse(field.value)
-        .map(Wish::Takeover)
-        .ok_or(Refusal::bare(400))
+    match Replaces::parse(field.value) {
+        Some(replaces) if replaces.transfer => Ok(Wish::Transfer(replaces)),
+        Some(replaces) => Ok(Wish::Takeover(replaces)),
+        None => Err(Refusal::bare(400)),
+    }
 }

@@ -5,7 +5,7 @@ use crate::core::event::{Event, Out};
 use crate::core::settings::NodeConfig;
 use crate::core::utilization::Utilization;
 use crate::store::{Op, StoreRequest};
-use holdline_leg::{Ctx, Leg, Stamp};
+use holdline_leg::{Ctx, Leg, Passage, RequestId, Stamp};
 use holdline_relay::{Command, Ports, Side, StreamId};
 use holdline_wire::build::Builder;
 use holdline_wire::deadline::Deadlines;
@@ -58,6 +58,8 @@ pub(super) enum Asked {
     Claim(CallKey),
     /// The check after a pause.
     Check(Vec<CallKey>),
+    /// A REFER of the agent that names a dialog which is not this node's.
+    Refer(CallKey, RequestId, Box<Passage>),
     /// A failover call whose agent left before the reply.
     Hangup,
     /// Nobody; the call that is to be taken off.

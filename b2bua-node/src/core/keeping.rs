@@ -108,6 +108,9 @@ impl NodeCore {
             Asked::Keep(key) => self.kept(now, key, &reply.answer),
             Asked::Claim(key) => self.claim_replied(now, key, reply.answer),
             Asked::Check(keys) => self.check_replied(now, &keys, &reply.answer),
+            Asked::Refer(key, id, passage) => {
+                self.refer_replied(now, key, id, *passage, reply.answer);
+            }
             Asked::Hangup => self.hung_up_while_claiming(now, reply.answer),
             Asked::Delete(upstream) if reply.answer == Answer::Down => {
                 self.env.take_off_later(now, upstream);

@@ -18,6 +18,7 @@ mod ownership;
 mod pairing;
 mod placing;
 mod settings;
+mod transfer;
 mod utilization;
 
 #[cfg(test)]

@@ -38,6 +38,11 @@ impl NodeCore {
             Signal::Request { id, .. } if !matches!(phase, Phase::Setup | Phase::Up) => {
                 self.reply(now, key, Side::Near, id, 491);
             }
+            Signal::Request {
+                id,
+                method: Method::Refer,
+                passage,
+            } => self.refer(now, key, Side::Near, id, passage),
             signal => self.pass(now, key, Side::Near, signal),
         }
     }
@@ -76,6 +81,11 @@ impl NodeCore {
             }
             Some(Phase::Up) => match signal {
                 Signal::End { .. } if self.is_claimed(key) => self.vanish(now, key),
+                Signal::Request {
+                    id,
+                    method: Method::Refer,
+                    passage,
+                } => self.refer(now, key, Side::Far, id, passage),
                 signal => self.pass(now, key, Side::Far, signal),
             },
             Some(Phase::Replacing) => self.takeover_signal(now, key, signal),

@@ -5,9 +5,20 @@ use crate::core::env::Timer;
 use crate::core::{Event, NodeCore};
 use holdline_leg::{Leg, Passage, Setup};
 use holdline_relay::{Carrier, GroupId, MediaError, Place, Session, Side};
+use holdline_wire::header::Name;
 use holdline_wire::transaction::ServerId;
 use holdline_wire::uri::SipUri;
 use holdline_wire::{Message, Time, TransportKey};
+
+/// Where a downstream INVITE goes.
+pub(super) struct Destination {
+    pub request_uri: Box<str>,
+    /// Route values to preload.
+    pub routes: Vec<Box<str>>,
+    pub flow: TransportKey,
+    /// Headers of our own: Replaces, Require.
+    pub headers: Vec<(Name<'static>, String)>,
+}
 
 impl NodeCore {
     /// Makes a call of an admitted INVITE and calls downstream. An error is the status to refuse
@@ -19,22 +30,28 @@ impl NodeCore {
         invite: &Message,
         from: TransportKey,
         max_forwards: u32,
+        destination: Destination,
     ) -> Result<(), u16> {
         let key = self.take_in(now, server, invite, from)?;
         let mut passage = Passage::of(invite);
+        if !destination.headers.is_empty() {
+            passage
+                .headers
+                .retain(|(name, _)| !name.eq_ignore_ascii_case(b"Require"));
+        }
         if let Err(error) = self.anchor_offer(key, &mut passage) {
             self.fail(now, key, error, "the offer cannot be relayed");
             return Ok(());
         }
         let setup = Setup {
-            request_uri: self.downstream_uri(invite.request_uri()).into(),
+            request_uri: destination.request_uri,
             from: invite.from().without_params().into(),
             to: invite.to().without_params().into(),
-            routes: Vec::new(),
-            flow: TransportKey::udp(self.env.config.sip, self.env.config.downstream),
+            routes: destination.routes,
+            flow: destination.flow,
             max_forwards,
             cseq: 1,
-            headers: Vec::new(),
+            headers: destination.headers,
             passage,
             timers: None,
         };
@@ -43,6 +60,16 @@ impl NodeCore {
             self.env.event(Event::Placed(number));
         }
         Ok(())
+    }
+
+    /// Where an ordinary call goes.
+    pub(super) fn new_destination(&self, invite: &Message) -> Destination {
+        Destination {
+            request_uri: self.downstream_uri(invite.request_uri()).into(),
+            routes: Vec::new(),
+            flow: TransportKey::udp(self.env.config.sip, self.env.config.downstream),
+            headers: Vec::new(),
+        }
     }
 
     /// Makes the call and its upstream leg.

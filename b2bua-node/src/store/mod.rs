@@ -55,6 +55,11 @@ pub enum Op {
         /// The incarnation that carried it.
         by: Box<str>,
     },
+    /// Reads a call's record, for a transfer that names its dialog (spec: D32).
+    Find {
+        /// The dialog.
+        upstream: DialogId,
+    },
     /// Which of these calls belong to somebody else by now (spec: X28).
     Check {
         /// The dialogs.
@@ -71,6 +76,8 @@ pub enum Answer {
     Done,
     /// The claimed dialog's record.
     Claimed(Box<DialogRecord>),
+    /// The record that [`Op::Find`] asked for.
+    Found(Box<DialogRecord>),
     /// No such dialog is known.
     Unknown,
     /// The dialog was ended.

@@ -44,6 +44,12 @@ pub fn perform<T: Table>(table: &mut T, now: Duration, op: &Op) -> Result<Answer
         Op::Claim { replaced, by } => claim(table, now, replaced, by),
         Op::Replace { replaced, record } => replace(table, now, replaced, record),
         Op::Delete { upstream, by } => delete(table, now, upstream, by),
+        Op::Find { upstream } => Ok(match read(table, now, upstream)?.map(|row| row.fate) {
+            Some(Fate::Live(record)) => Answer::Found(record),
+            Some(Fate::Moved(generation)) => Answer::Moved(generation),
+            Some(Fate::Over) => Answer::Over,
+            None => Answer::Unknown,
+        }),
         Op::Check { dialogs, by } => {
             let taken = dialogs
                 .iter()

@@ -9,9 +9,11 @@ mod in_dialog;
 mod leg;
 mod passage;
 mod signal;
+mod transfer;
 
 pub use call_setup::Setup;
 pub use identity::Stamp;
 pub use leg::{Ctx, Leg, State};
 pub use passage::Passage;
 pub use signal::{EndCause, RequestId, Signal};
+pub use transfer::{Referred, refer_elsewhere, referred};

@@ -42,6 +42,7 @@ impl DialogId {
             to_tag: self.remote_tag.clone(),
             from_tag: self.local_tag.clone(),
             early_only: false,
+            transfer: false,
         }
     }
 }

@@ -11,6 +11,7 @@ mod placing;
 mod restarts;
 mod ringing;
 mod strangers;
+mod transfers;
 mod world;
 
 use world::{ANSWER, HELD, OFFER, World, ms, seconds};

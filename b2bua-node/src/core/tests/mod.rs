@@ -7,6 +7,7 @@ mod hang_ups;
 mod moved;
 mod store_faults;
 mod strangers;
+mod transfers;
 
 use super::{Event, In, NodeConfig, NodeCore, Out};
 use crate::store::{MemoryStore, Store, StoreReply, StoreRequest};

@@ -45,6 +45,10 @@ pub struct Replaces {
     pub from_tag: Box<str>,
     /// Only an early dialog may be replaced.
     pub early_only: bool,
+    /// A parameter of our own, said by the agent to a node: the INVITE is a transfer, so the
+    /// dialog behind the named one is to be replaced, and the named one ends as RFC 3891 says. It
+    /// is not the move of a call whose node died (spec: D32).
+    pub transfer: bool,
 }
 
 impl Replaces {
@@ -57,7 +61,8 @@ impl Replaces {
         let call_id = std::str::from_utf8(trim(call_id))
             .ok()
             .filter(|id| is_call_id(id))?;
-        let (mut to_tag, mut from_tag, mut early_only) = (None, None, false);
+        let (mut to_tag, mut from_tag) = (None, None);
+        let (mut early_only, mut transfer) = (false, false);
         for param in Params(params) {
             let tag = if param.is("to-tag") {
                 &mut to_tag
@@ -65,6 +70,7 @@ impl Replaces {
                 &mut from_tag
             } else {
                 early_only |= param.is("early-only");
+                transfer |= param.is("transfer");
                 continue;
             };
             let token = param.value.filter(|v| is_token(v))?;
@@ -77,19 +83,21 @@ impl Replaces {
             to_tag: to_tag?.into(),
             from_tag: from_tag?.into(),
             early_only,
+            transfer,
         })
     }
 
     /// The header value.
     pub fn to_value(&self) -> String {
         let early = if self.early_only { ";early-only" } else { "" };
+        let transfer = if self.transfer { ";transfer" } else { "" };
         let Replaces {
             call_id,
             to_tag,
             from_tag,
             ..
         } = self;
-        format!("{call_id};to-tag={to_tag};from-tag={from_tag}{early}")
+        format!("{call_id};to-tag={to_tag};from-tag={from_tag}{early}{transfer}")
     }
 }
 
@@ -176,7 +184,19 @@ mod tests {
             (&*read.to_tag, &*read.from_tag, read.early_only),
             ("t", "f", true)
         );
-        assert_eq!(Replaces::parse(read.to_value().as_bytes()), Some(read));
+        assert!(!read.transfer);
+        assert_eq!(
+            Replaces::parse(read.to_value().as_bytes()),
+            Some(read.clone())
+        );
+        let transfer = Replaces {
+            transfer: true,
+            ..read
+        };
+        assert_eq!(
+            Replaces::parse(transfer.to_value().as_bytes()),
+            Some(transfer)
+        );
         for bad in [
             "a",
             "a;to-tag=1",

@@ -1,0 +1,129 @@
+//! Attended transfers by the calling server: an INVITE or a REFER that names a dialog of ours goes
+//! on naming the dialog behind it (spec: D32; RFC 3891, RFC 3515).
+
+use crate::cluster::NodeId;
+use crate::core::AgentCore;
+use crate::core::call::{CallKey, Phase};
+use crate::core::env::{Owner, Place, Timer};
+use crate::core::new_call::LOOK_AGAIN;
+use holdline_leg::{Leg, Passage, Referred, Signal, refer_elsewhere, referred};
+use holdline_relay::Side;
+use holdline_wire::header::{Name, Replaces};
+use holdline_wire::{Message, Method, Time};
+
+/// Where the call is that a transfer replaces.
+enum Seat {
+    /// At this node, which knows its dialog as this.
+    At(NodeId, Replaces),
+    /// On the move from a dead node.
+    Moving,
+    /// Nowhere any more.
+    Over,
+}
+
+impl AgentCore {
+    /// The call that a new INVITE wants to replace, if any; or the status that RFC 3891 section 3
+    /// refuses it with.
+    pub(super) fn replaced_by(&self, invite: &Message) -> Result<Option<CallKey>, u16> {
+        let mut fields = invite.fields().filter(|field| field.name == Name::Replaces);
+        let Some(field) = fields.next() else {
+            return Ok(None);
+        };
+        if fields.next().is_some() {
+            return Err(400);
+        }
+        let named = Replaces::parse(field.value).ok_or(400u16)?;
+        let Some(Place::Leg(Owner::Near(key))) = self.env.tags.get(&named.to_tag) else {
+            return Err(481);
+        };
+        let call = self.calls.get(*key).ok_or(481u16)?;
+        match call.phase {
+            _ if !is_named(&call.near, &named) => Err(481),
+            Phase::Over => Err(603),
+            // An early dialog can be replaced only at the one who made it.
+            Phase::Setup(_) => Err(481),
+            Phase::Up | Phase::Moving(_) if named.early_only => Err(486),
+            Phase::Up | Phase::Moving(_) => Ok(Some(*key)),
+        }
+    }
+
+    /// Sends a transfer to the node that has the call which is to be replaced; where that one is
+    /// just moving, when it has moved.
+    pub(super) fn place_transfer(&mut self, now: Time, key: CallKey, replaced: CallKey) {
+        let seat = self.seat_of(replaced);
+        let (env, Some(call)) = (&mut self.env, self.calls.get_mut(key)) else {
+            return;
+        };
+        env.touched.insert(key);
+        match seat {
+            Seat::At(node, replaces) => self.place_at(now, key, node, Some(&replaces)),
+            Seat::Moving => env.timers.set(Timer::Launch(key), now + LOOK_AGAIN),
+            Seat::Over => call.refuse_near(env, now, 603, Passage::default()),
+        }
+    }
+
+    fn seat_of(&self, replaced: CallKey) -> Seat {
+        let Some(call) = self.calls.get(replaced) else {
+            return Seat::Over;
+        };
+        match (&call.phase, &call.far) {
+            (Phase::Moving(_), _) => Seat::Moving,
+            (Phase::Up, Some(far)) if far.leg.is_up() => {
+                let replaces = Replaces {
+                    transfer: true,
+                    ..far.leg.id().replaces_for_peer()
+                };
+                Seat::At(far.node, replaces)
+            }
+            _ => Seat::Over,
+        }
+    }
+
+    /// A REFER on its way from one side to the other: where its Refer-To names a dialog of ours,
+    /// it goes on naming the dialog on the other side, and the peer there.
+    pub(super) fn translate_refer(&self, from: Side, signal: &mut Signal) {
+        if let Signal::Request {
+            method: Method::Refer,
+            passage,
+            ..
+        } = signal
+            && let Some(named) = referred(passage)
+            && let Some(elsewhere) = self.elsewhere(from, &named)
+        {
+            refer_elsewhere(passage, &elsewhere);
+        }
+    }
+
+    fn elsewhere(&self, from: Side, named: &Replaces) -> Option<Referred> {
+        let Place::Leg(owner) = *self.env.tags.get(&named.to_tag)? else {
+            return None;
+        };
+        let (here, there) = match (from, owner) {
+            (Side::Near, Owner::Near(key)) => {
+                let call = self.calls.get(key)?;
+                (&call.near, &call.far.as_ref()?.leg)
+            }
+            (Side::Far, Owner::Far(key, epoch)) => {
+                let call = self.calls.get(key)?;
+                let far = call.far.as_ref().filter(|far| far.epoch == epoch)?;
+                (&far.leg, &call.near)
+            }
+            _ => return None,
+        };
+        let dialog = there.dialog().filter(|_| is_named(here, named))?;
+        let replaces = Replaces {
+            early_only: named.early_only,
+            ..dialog.id.replaces_for_peer()
+        };
+        Some(Referred {
+            target: dialog.remote_target.clone(),
+            replaces,
+        })
+    }
+}
+
+/// Whether `named` is the dialog of `leg`: in Replaces, the To tag is the receiver's own.
+fn is_named(leg: &Leg<Owner>, named: &Replaces) -> bool {
+    let id = leg.id();
+    (&id.call_id, &id.local_tag, &id.remote_tag) == (&named.call_id, &named.to_tag, &named.from_tag)
+}
