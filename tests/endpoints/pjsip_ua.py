@@ -105,6 +105,14 @@ class Call(pj.Call):
         info, _ = new.describe()
         emit("replaced", old=self.sip_id, new=new.sip_id, remote=info.remoteUri, local=info.localUri)
 
+    def onCallTransferRequest(self, prm):
+        # PJSIP's new call takes this object (one made here crashes the wrapper): commands and events are
+        # of the new call from now on.
+        emit("transfer-request", call_id=self.sip_id, uri=prm.dstUri)
+
+    def onCallTransferStatus(self, prm):
+        emit("transfer-status", call_id=self.sip_id, status=int(prm.statusCode), final=bool(prm.finalNotify))
+
 
 class Account(pj.Account):
     def __init__(self, ua):
@@ -230,6 +238,9 @@ class Agent:
             for call in self.live():
                 if rest in ("", call.sip_id):
                     self.guard(lambda: self.operate(word, call))
+        elif word == "transfer":
+            first, second = ([call for call in self.live() if call.sip_id == one][0] for one in rest.split())
+            first.xferReplaces(second, pj.CallOpParam(True))
         elif word == "quit":
             self.stop = True
         elif word:
@@ -278,7 +289,7 @@ class Agent:
             action()
         except pj.Error as error:
             emit("error", text=error.info())
-        except ValueError as error:
+        except (ValueError, IndexError) as error:
             emit("error", text=str(error))
 
     def close(self):

@@ -155,6 +155,20 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Transfers the peer of `call` to the peer of `to` (REFER with Replaces), and waits until it
+    /// says that it has got there.
+    pub fn transfer(&mut self, call: &str, to: &str) -> Result<(), Error> {
+        let mark = self.script.mark();
+        self.script.command(&format!("transfer {call} {to}"))?;
+        self.script
+            .wait(mark, SETUP, "a finished transfer", |event| {
+                event.is("transfer-status")
+                    && event.text("call_id") == call
+                    && event.value()["status"] == 200
+            })?;
+        Ok(())
+    }
+
     /// Changes the tone that is sent.
     pub fn tone(&mut self, hertz: u32) -> Result<(), Error> {
         self.script.command(&format!("tone {hertz}"))
