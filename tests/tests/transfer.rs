@@ -105,7 +105,7 @@ fn a_phone_takes_over_the_call_of_another() -> Result<(), Error> {
         .replaced(&at_far)
         .ok_or("the far end replaced no call")?;
     let new_far = replaced.text("new").to_owned();
-    assert_eq!(far.calls()?, [new_far.clone()]);
+    assert_eq!(far.calls()?, std::slice::from_ref(&new_far));
 
     let moment = now() + 1.5;
     sleep_until(moment + 0.8);
