@@ -1,9 +1,9 @@
 //! `holdline-load`: places calls through an agent, causes faults, reports what listeners heard.
 //!
-//! Exit code 0: all calls kept; 1: a call was lost or a gap was too long; 2: usage or set-up.
+//! Exit codes and examples: `holdline-load --help`.
 
 use clap::Parser;
-use holdline_tests::load::{Options, run};
+use holdline_tests::load::{Options, csv, run};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -23,6 +23,9 @@ fn judge(options: &Options) -> io::Result<bool> {
     let report = run(options)?;
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
+    if let Some(path) = &options.csv {
+        std::fs::write(path, csv(&report))?;
     }
     let _ = write!(io::stdout(), "{report}");
     Ok(report.passed())

@@ -4,6 +4,10 @@ use holdline_wire::Time;
 use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
+/// Two clocks read within this time count as read at once.
+const TOGETHER: Duration = Duration::from_micros(10);
+const TRIES: usize = 5;
+
 /// Reads CLOCK_MONOTONIC and CLOCK_REALTIME; [`Time`] counts from its making.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -43,11 +47,28 @@ impl Clock {
         ))
     }
 
-    /// Now on both clocks.
+    /// The moment `stamp`, since the clock was made.
+    pub fn at(&self, stamp: &Stamp) -> Time {
+        Time::from_nanos(stamp.monotonic_ns.saturating_sub(nanos(self.origin)))
+    }
+
+    /// Now on both clocks. Who is interrupted between the two reads tries again.
     pub fn stamp(&self) -> Stamp {
+        let mut best = (Duration::MAX, Duration::ZERO, Duration::ZERO);
+        for _ in 0..TRIES {
+            let before = read(ClockId::CLOCK_MONOTONIC);
+            let realtime = read(ClockId::CLOCK_REALTIME);
+            let took = read(ClockId::CLOCK_MONOTONIC).saturating_sub(before);
+            if took < best.0 {
+                best = (took, realtime, before + took / 2);
+            }
+            if took < TOGETHER {
+                break;
+            }
+        }
         Stamp {
-            realtime_ns: nanos(read(ClockId::CLOCK_REALTIME)),
-            monotonic_ns: nanos(read(ClockId::CLOCK_MONOTONIC)),
+            realtime_ns: nanos(best.1),
+            monotonic_ns: nanos(best.2),
         }
     }
 }

@@ -1,16 +1,18 @@
 //! The signalling thread: both user agents on their sockets, and the fault commands as processes.
 
+use super::act::{Actors, Step};
 use super::clock::Clock;
 use super::end::{End, PortStore};
-use super::ledger::Ledger;
+use super::ledger::{Done, Ledger};
 use super::mark::Side;
 use super::media::Media;
-use super::options::Options;
-use crate::ua::{In, Profile};
+use super::options::{MediaMode, Options};
+use crate::ua::{CallNumber, In, Out, Profile};
 use holdline_wire::Time;
 use holdline_wire::machine::Machine;
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -50,6 +52,12 @@ pub struct Driver {
     ends: [End; 2],
     poll: Poll,
     children: Vec<(usize, Child)>,
+    /// Calls that end by themselves, the first one first.
+    ends_at: VecDeque<(Time, CallNumber)>,
+    hold_time: Option<Duration>,
+    hang_up_by: Actors,
+    /// The longest wait of a SIP message: before the first fault, after it ...
+    waits: Vec<Duration>,
     progress: bool,
 }
 
@@ -59,30 +67,36 @@ impl Driver {
         let clock = Clock::default();
         let poll = Poll::new()?;
         let seed = options.seed.unwrap_or_else(|| clock.stamp().realtime_ns);
-        let mut callee = Profile::new(options.callee_listen);
-        callee.ring = Duration::from_millis(options.ring_ms);
-        callee.replaces = options.callee_replaces;
-        let caller = Profile::new(options.caller_listen);
-        let mut ends = [
-            End::open(Side::Caller, caller, seed_of(seed, 1))?,
-            End::open(Side::Callee, callee, seed_of(seed, 2))?,
-        ];
+        let mode = options.media;
+        let open = |side: Side, n| {
+            let profile = profile(side, options);
+            End::open(side, profile, seed_of(seed, n), mode.speaks(side))
+        };
+        let mut ends = [open(Side::Caller, 1)?, open(Side::Callee, 2)?];
         let mut ports = PortStore::new(options.rtp_ports);
         let calls = options.calls as usize;
         let needs = [calls + SPARE, calls * (1 + faults) + SPARE];
         for (n, end) in ends.iter_mut().enumerate() {
-            end.stock(clock.now(), &mut ports, needs[n])?;
+            if mode.has_sockets() {
+                end.stock(clock.now(), &mut ports, needs[n])?;
+            } else {
+                end.name_ports(clock.now(), options.rtp_ports, needs[n]);
+            }
             poll.registry()
                 .register(end.source(), Token(n), Interest::READABLE)?;
         }
         Ok(Driver {
             clock,
-            media: Media::start(clock)?,
-            ledger: Ledger::default(),
+            media: Media::start(clock, options.ptime)?,
+            ledger: Ledger::new(options.placed_by),
             faults: Vec::new(),
             ends,
             poll,
             children: Vec::new(),
+            ends_at: VecDeque::new(),
+            hold_time: options.hold_time,
+            hang_up_by: options.hang_up_by,
+            waits: vec![Duration::ZERO],
             progress: options.progress,
         })
     }
@@ -99,6 +113,52 @@ impl Driver {
         self.take_events();
     }
 
+    /// Lets a call do something while it is watched. Silence that comes of it is no gap.
+    pub fn act(&mut self, side: Side, step: Step, call: CallNumber) {
+        let at_ns = self.clock.now().as_nanos();
+        let Some(entry) = self.ledger.get_mut(call) else {
+            return;
+        };
+        if entry.up_ns.is_none() || entry.hung_up.is_some() {
+            return;
+        }
+        if step == Step::Bye {
+            entry.hung_up = Some(side);
+        } else {
+            entry.acts.push(Done {
+                step,
+                by: side,
+                at_ns,
+                status: None,
+            });
+        }
+        match step {
+            Step::Hold => self.media.rest((call, side), true),
+            // Taken back when the answer is there.
+            Step::Unhold => {}
+            Step::Bye => {
+                for side in Side::BOTH {
+                    self.media.rest((call, side), true);
+                }
+            }
+        }
+        self.command(side, command(step, call));
+    }
+
+    fn end_those_due(&mut self, now: Time) {
+        while let Some((at, call)) = self.ends_at.front().copied()
+            && at <= now
+        {
+            self.ends_at.pop_front();
+            self.act(self.hang_up_by.of(call), Step::Bye, call);
+        }
+    }
+
+    /// The longest wait of a SIP message, by window.
+    pub fn waits(&self) -> &[Duration] {
+        &self.waits
+    }
+
     /// Runs until `until`, or until `done` holds.
     pub fn run(&mut self, until: Time, done: impl Fn(&Driver) -> bool) -> io::Result<()> {
         let mut events = Events::with_capacity(8);
@@ -108,19 +168,24 @@ impl Driver {
                 end.tick(now, &self.media);
             }
             self.take_events();
+            self.end_those_due(now);
             self.look_at_children();
             if now >= until || done(self) {
                 return Ok(());
             }
             let timers = self.ends.iter().filter_map(|end| end.ua.poll_deadline());
             let child = (!self.children.is_empty()).then(|| now + CHILD_LOOK);
-            let wake = timers.chain(child).fold(until, Time::min);
+            let call = self.ends_at.front().map(|(at, _)| *at);
+            let wake = timers.chain(child).chain(call).fold(until, Time::min);
             match self.poll.poll(&mut events, Some(wake.since(now))) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => result?,
             }
             for event in &events {
-                self.ends[event.token().0].read(&self.clock, &self.media);
+                let end = &mut self.ends[event.token().0];
+                end.read(&self.clock, &self.media);
+                let longest = self.waits.last_mut().expect("there is always one");
+                *longest = (*longest).max(end.take_lateness());
             }
         }
     }
@@ -134,9 +199,17 @@ impl Driver {
         for n in 0..self.ends.len() {
             let side = self.ends[n].side;
             while let Some((at, event)) = self.ends[n].next_event() {
-                if let Some((call, name)) = self.ledger.note(at, side, &event) {
-                    self.tell(name, json!({ "call": call, "side": side }));
+                let up = self.ledger.up();
+                let Some((call, name)) = self.ledger.note(at, side, &event) else {
+                    continue;
+                };
+                if let Some(hold) = self.hold_time.filter(|_| self.ledger.up() > up) {
+                    self.ends_at.push_back((at + hold, call));
                 }
+                if matches!(event, Out::Reinvited { held: false, .. }) {
+                    self.media.rest((call, side), false);
+                }
+                self.tell(name, json!({ "call": call, "side": side }));
             }
         }
     }
@@ -161,6 +234,7 @@ impl Driver {
     pub fn cause(&mut self, command: &str, options: &Options) -> io::Result<()> {
         let n = self.faults.len();
         self.media.open_window();
+        self.waits.push(Duration::ZERO);
         let stamp = self.clock.stamp();
         self.faults.push(Fault {
             command: command.to_owned(),
@@ -209,6 +283,29 @@ impl Driver {
             self.tell("fault_finished", json!({ "fault": n + 1, "exit": exit }));
         }
     }
+}
+
+/// What a step asks of the user agent.
+pub fn command(step: Step, call: CallNumber) -> In {
+    match step {
+        Step::Hold => In::Hold(call),
+        Step::Unhold => In::Unhold(call),
+        Step::Bye => In::Hangup(call),
+    }
+}
+
+fn profile(side: Side, options: &Options) -> Profile {
+    let mut profile = Profile::new(match side {
+        Side::Caller => options.caller_listen,
+        Side::Callee => options.callee_listen,
+    });
+    profile.ring = Duration::from_millis(options.ring_ms);
+    profile.ptime = options.ptime;
+    profile.media = options.media != MediaMode::None;
+    if side == Side::Callee {
+        profile.replaces = options.callee_replaces;
+    }
+    profile
 }
 
 fn seed_of(seed: u64, end: u8) -> [u8; 32] {

@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::mark::Side;
 use super::media::{Media, Voice};
+use super::stamped::{Receiver, ask_for_stamps};
 use crate::ua::{In, Out, Profile, Stream, Ua};
 use bytes::Bytes;
 use holdline_wire::machine::{Input, Machine, Output};
@@ -13,6 +14,7 @@ use socket2::{Domain, Socket, Type};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 /// Receive buffer asked for, bytes: the kernel's default drops a burst of some hundred messages.
 const SIP_BUFFER: usize = 4 << 20;
@@ -62,11 +64,16 @@ pub struct End {
     ssrcs: Tokens,
     events: VecDeque<(Time, Out)>,
     buffer: Vec<u8>,
+    receiver: Receiver,
+    /// Whether it sends RTP at all.
+    speaks: bool,
+    /// The longest time for which a message waited to be read.
+    late: Duration,
 }
 
 impl End {
-    /// Opens the SIP socket that `profile` names.
-    pub fn open(side: Side, profile: Profile, seed: [u8; 32]) -> io::Result<End> {
+    /// Opens the SIP socket that `profile` names; whether its voices are heard is `speaks`.
+    pub fn open(side: Side, profile: Profile, seed: [u8; 32], speaks: bool) -> io::Result<End> {
         let local = profile.address;
         let socket = Socket::new(Domain::for_address(local), Type::DGRAM, None)?;
         socket.set_recv_buffer_size(SIP_BUFFER)?;
@@ -74,6 +81,7 @@ impl End {
         socket.bind(&local.into()).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen at {local}: {error}"))
         })?;
+        ask_for_stamps(&socket);
         let mut other = seed;
         other[0] ^= 0x55;
         Ok(End {
@@ -85,6 +93,9 @@ impl End {
             ssrcs: Tokens::new(other),
             events: VecDeque::new(),
             buffer: vec![0; MAX_MESSAGE],
+            receiver: Receiver::default(),
+            speaks,
+            late: Duration::ZERO,
         })
     }
 
@@ -100,6 +111,16 @@ impl End {
         Ok(())
     }
 
+    /// Names `count` RTP addresses that nobody listens at; numbers come again where there are
+    /// too few.
+    pub fn name_ports(&mut self, now: Time, (first, last): (u16, u16), count: usize) {
+        let even = (first..last).filter(|port| port.is_multiple_of(2));
+        let names = even.cycle().take(count);
+        let ip = self.local.ip();
+        let names = names.map(|port| SocketAddr::new(ip, port)).collect();
+        self.ua.handle(now, Input::Other(In::Ports(names)));
+    }
+
     /// The socket, for the poll.
     pub fn source(&mut self) -> &mut mio::net::UdpSocket {
         &mut self.socket
@@ -108,19 +129,28 @@ impl End {
     /// Takes all datagrams that are there.
     pub fn read(&mut self, clock: &Clock, media: &Media) {
         loop {
-            match self.socket.recv_from(&mut self.buffer) {
-                Ok((length, remote)) => {
-                    let bytes = Bytes::copy_from_slice(&self.buffer[..length]);
-                    let from = TransportKey::udp(self.local, remote);
-                    let now = clock.now();
-                    self.ua.handle(now, Input::Message { from, bytes });
-                    self.drain(now, media);
-                }
+            let got = match self.receiver.receive(&self.socket, &mut self.buffer) {
+                Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An ICMP error of an earlier send: the transaction's timers deal with it.
-                Err(_) => {}
+                Err(_) => continue,
+            };
+            let stamp = clock.stamp();
+            let now = clock.at(&stamp);
+            if let Some(arrival) = got.arrival(clock, &stamp) {
+                self.late = self.late.max(now.since(arrival));
             }
+            let Some(remote) = got.from else { continue };
+            let bytes = Bytes::copy_from_slice(&self.buffer[..got.length]);
+            let from = TransportKey::udp(self.local, remote);
+            self.ua.handle(now, Input::Message { from, bytes });
+            self.drain(now, media);
         }
+    }
+
+    /// The longest time for which a message waited to be read, since it was last asked.
+    pub fn take_lateness(&mut self) -> Duration {
+        std::mem::take(&mut self.late)
     }
 
     /// Does what is due.
@@ -181,7 +211,9 @@ impl End {
             .and_then(|format| format.parse().ok());
         Voice {
             local: stream.local,
-            remote: stream.remote.filter(|_| stream.direction.sends()),
+            remote: stream
+                .remote
+                .filter(|_| self.speaks && stream.direction.sends()),
             payload: payload.unwrap_or(8),
             ssrc: self.ssrcs.number(),
         }

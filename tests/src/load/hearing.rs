@@ -7,9 +7,6 @@ use std::time::Duration;
 
 /// How far the RTP timestamps may stray from the talker's clock before it counts as a jump.
 const TIMESTAMP_TOLERANCE: Duration = Duration::from_millis(100);
-/// One and a half frames of 20 ms.
-const PAUSE: Duration = Duration::from_millis(30);
-
 /// One stretch of the run: before the first fault, after the first fault, after the second ...
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Window {
@@ -19,7 +16,7 @@ pub struct Window {
     pub packets: u64,
     /// Packets that were sent and did not come.
     pub lost: i64,
-    /// The first silence of more than one and a half frames.
+    /// The first silence of more than one and a half packets' time.
     pub first_pause: Option<Pause>,
 }
 
@@ -60,6 +57,12 @@ pub struct Hearing {
     pub timestamp_jumps: u64,
     /// The longest way of a packet from the talker's socket to the listener's.
     pub longest_way_ns: u64,
+    /// A longer silence than this is a pause.
+    #[serde(skip)]
+    pause: Duration,
+    /// The talker is meant to be silent.
+    #[serde(skip)]
+    resting: bool,
     #[serde(skip)]
     last_arrival: Option<Time>,
     #[serde(skip)]
@@ -74,11 +77,13 @@ pub struct Hearing {
 }
 
 impl Hearing {
-    /// A listener to `talker` of `call`, from `now` on.
-    pub fn new(call: u32, talker: Side, now: Time) -> Hearing {
+    /// A listener to `talker` of `call`, who speaks packets of `frame`, from `now` on.
+    pub fn new(call: u32, talker: Side, frame: Duration, now: Time) -> Hearing {
         Hearing {
             call,
             talker,
+            pause: frame * 3 / 2,
+            resting: false,
             windows: vec![Window::default()],
             duplicates: 0,
             reordered: 0,
@@ -100,6 +105,20 @@ impl Hearing {
     /// A fault begins: gaps from here on are counted by themselves.
     pub fn open_window(&mut self) {
         self.windows.push(Window::default());
+    }
+
+    /// From `now` on silence is meant (the call is held or over), or no longer is.
+    pub fn rest(&mut self, now: Time, resting: bool) {
+        if self.resting && !resting {
+            self.last_arrival = None;
+            self.opened = now;
+        }
+        self.resting = resting;
+    }
+
+    /// Whether silence is meant.
+    pub fn is_resting(&self) -> bool {
+        self.resting
     }
 
     /// When the last right packet came.
@@ -133,15 +152,19 @@ impl Hearing {
     }
 
     fn note_gap(&mut self, now: Time) {
+        if self.resting {
+            return;
+        }
         // Until something is heard at all, silence in the first stretch is the set-up.
-        let first = self.windows.len() == 1 && self.last_arrival.is_none();
+        let first = self.windows.len() == 1 && self.highest.is_none();
         let since = self
             .last_arrival
             .unwrap_or(if first { now } else { self.opened });
         let gap = now.since(since).as_nanos() as u64;
+        let pause = self.pause;
         let window = self.window();
         window.largest_gap_ns = window.largest_gap_ns.max(gap);
-        if gap > PAUSE.as_nanos() as u64 {
+        if gap > pause.as_nanos() as u64 {
             window.first_pause.get_or_insert(Pause {
                 from_ns: since.as_nanos(),
                 until_ns: now.as_nanos(),
@@ -171,7 +194,8 @@ impl Hearing {
             return;
         }
         self.note_gap(now);
-        self.last_arrival = Some(now);
+        // Stamps of two sockets, around a move, may cross.
+        self.last_arrival = self.last_arrival.max(Some(now));
         self.window().packets += 1;
         self.longest_way_ns = self
             .longest_way_ns
@@ -227,8 +251,10 @@ impl Hearing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mark::TICKS;
     use super::*;
+
+    const FRAME: Duration = Duration::from_millis(20);
+    const TICKS: u32 = 160;
 
     fn ms(n: u64) -> Time {
         Time::from_nanos(n * 1_000_000)
@@ -255,7 +281,7 @@ mod tests {
     }
 
     fn hears(numbers: impl IntoIterator<Item = u64>) -> Hearing {
-        let mut hearing = Hearing::new(1, Side::Caller, Time::ZERO);
+        let mut hearing = Hearing::new(1, Side::Caller, FRAME, Time::ZERO);
         for number in numbers {
             hearing.hear(ms(20 * number + 1), packet(1, number, 9));
         }
@@ -294,13 +320,27 @@ mod tests {
 
     #[test]
     fn silence_from_the_first_is_a_gap_once_a_fault_is_there() {
-        let mut hearing = Hearing::new(1, Side::Caller, ms(100));
+        let mut hearing = Hearing::new(1, Side::Caller, FRAME, ms(100));
         assert_eq!(hearing.closed(ms(5_100)).largest_gap(), Duration::ZERO);
         hearing.open_window();
         assert_eq!(
             hearing.closed(ms(5_100)).largest_gap(),
             Duration::from_secs(5)
         );
+    }
+
+    #[test]
+    fn silence_that_is_meant_is_no_gap() {
+        let mut hearing = hears(0..10);
+        hearing.rest(ms(190), true);
+        hearing.hear(ms(201), packet(1, 10, 9));
+        assert_eq!(
+            hearing.closed(ms(5_000)).largest_gap(),
+            Duration::from_millis(20)
+        );
+        hearing.rest(ms(5_000), false);
+        hearing.hear(ms(5_050), packet(1, 11, 9));
+        assert_eq!(hearing.largest_gap(), Duration::from_millis(50));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What happened to each call, as both ends tell it.
 
+use super::act::Step;
 use super::mark::Side;
 use crate::ua::{By, CallNumber, Out};
 use holdline_wire::Time;
@@ -46,6 +47,19 @@ pub struct Reinvite {
     pub status: Option<u16>,
 }
 
+/// Something that the command line asked of a call during the observation.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Done {
+    /// What.
+    pub step: Step,
+    /// By whom.
+    pub by: Side,
+    /// When, since the tool's start.
+    pub at_ns: u64,
+    /// The answer to its re-INVITE.
+    pub status: Option<u16>,
+}
+
 /// One call's story.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Entry {
@@ -59,18 +73,49 @@ pub struct Entry {
     pub moves: Vec<Move>,
     /// How it ended, the caller first.
     pub ended: [Option<Ending>; 2],
+    /// What was asked of it during the observation, the BYE left out.
+    pub acts: Vec<Done>,
+    /// Who was to hang up during the observation, if anyone.
+    pub hung_up: Option<Side>,
     /// The last re-INVITE that we asked for, by who asked.
     #[serde(skip)]
     pub reinvite: Reinvite,
 }
 
+impl Entry {
+    /// Whether it ended without ever having been up, for the one who placed it.
+    fn has_failed(&self, placer: Side) -> bool {
+        self.up_ns.is_none() && self.ended[placer.index()].is_some()
+    }
+
+    /// Whether it was up and both ends have seen its end.
+    fn is_over(&self) -> bool {
+        self.up_ns.is_some() && self.ended.iter().all(Option::is_some)
+    }
+}
+
 /// All calls; number 1 is the first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     entries: Vec<Entry>,
+    placer: Side,
+    up: usize,
+    failed: usize,
+    over: usize,
 }
 
 impl Ledger {
+    /// No call yet; `placer` will place them.
+    pub fn new(placer: Side) -> Ledger {
+        Ledger {
+            entries: Vec::new(),
+            placer,
+            up: 0,
+            failed: 0,
+            over: 0,
+        }
+    }
+
     /// A call was placed.
     pub fn place(&mut self, now: Time) -> CallNumber {
         self.entries.push(Entry {
@@ -90,18 +135,24 @@ impl Ledger {
         self.entries.get_mut((call as usize).checked_sub(1)?)
     }
 
+    /// A call, if it is one of ours.
+    pub fn get(&self, call: CallNumber) -> Option<&Entry> {
+        self.entries.get((call as usize).checked_sub(1)?)
+    }
+
     /// How many calls are up at both ends, ended ones included.
     pub fn up(&self) -> usize {
-        self.entries
-            .iter()
-            .filter(|entry| entry.up_ns.is_some())
-            .count()
+        self.up
     }
 
     /// How many calls are over without ever having been up.
     pub fn failed(&self) -> usize {
-        let failed = |e: &&Entry| e.up_ns.is_none() && e.ended[Side::Caller.index()].is_some();
-        self.entries.iter().filter(failed).count()
+        self.failed
+    }
+
+    /// How many calls were up and are over at both ends.
+    pub fn over(&self) -> usize {
+        self.over
     }
 
     /// Takes an event of one end and gives its name in the progress lines.
@@ -111,6 +162,26 @@ impl Ledger {
         side: Side,
         event: &Out,
     ) -> Option<(CallNumber, &'static str)> {
+        let call = match event {
+            Out::Answered { call, .. } | Out::Ended { call, .. } => Some(*call),
+            _ => None,
+        };
+        let count = |ledger: &Ledger| {
+            let entry = call.and_then(|call| ledger.get(call))?;
+            let failed = entry.has_failed(ledger.placer);
+            Some([entry.up_ns.is_some(), failed, entry.is_over()].map(usize::from))
+        };
+        let before = count(self);
+        let told = self.take(now, side, event);
+        if let (Some(before), Some(after)) = (before, count(self)) {
+            self.up += after[0] - before[0];
+            self.failed = self.failed + after[1] - before[1];
+            self.over += after[2] - before[2];
+        }
+        told
+    }
+
+    fn take(&mut self, now: Time, side: Side, event: &Out) -> Option<(CallNumber, &'static str)> {
         let at_ns = now.as_nanos();
         match event {
             Out::Answered { call, .. } => {
@@ -140,7 +211,12 @@ impl Ledger {
                 Some((*call, "target_moved"))
             }
             Out::Reinvited { call, status, .. } => {
-                self.get_mut(*call)?.reinvite.status = Some(*status);
+                let entry = self.get_mut(*call)?;
+                entry.reinvite.status = Some(*status);
+                let waits = |act: &&mut Done| act.by == side && act.status.is_none();
+                if let Some(act) = entry.acts.iter_mut().find(waits) {
+                    act.status = Some(*status);
+                }
                 Some((*call, "reinvited"))
             }
             Out::Ended {

@@ -1,12 +1,12 @@
-//! The marked packets: RTP with 160 bytes of payload that say whose they are.
+//! The marked packets: RTP with G.711 in it, whose first bytes say whose they are.
 
 use holdline_wire::Time;
 
 /// The two ends of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
-    /// The one who placed the calls.
+    /// The calling server's.
     Caller,
     /// The downstream user agent.
     Callee,
@@ -30,11 +30,13 @@ impl Side {
     }
 }
 
-/// Bytes of one packet: RTP header and 20 ms of G.711.
-pub const PACKET: usize = HEADER + 160;
-/// RTP clock ticks per packet.
-pub const TICKS: u32 = 160;
+/// Bytes of one millisecond of G.711, and RTP clock ticks (RFC 3551 section 4.5.14).
+pub const PER_MS: u16 = 8;
+/// The longest packet: 60 ms.
+pub const MAX_PACKET: usize = HEADER + 60 * PER_MS as usize;
 const HEADER: usize = 12;
+/// Where the mark ends.
+const MARKED: usize = 47;
 const MAGIC: &[u8; 4] = b"HLMK";
 /// Silence in A-law.
 const FILL: u8 = 0xd5;
@@ -67,9 +69,14 @@ pub struct Rtp {
     pub ssrc: u32,
 }
 
-/// Writes one packet.
-pub fn write(rtp: &Rtp, mark: &Mark) -> [u8; PACKET] {
-    let mut packet = [FILL; PACKET];
+/// A packet of `ptime` milliseconds of silence without header and mark.
+pub fn blank(ptime: u16) -> Vec<u8> {
+    vec![FILL; HEADER + usize::from(ptime * PER_MS)]
+}
+
+/// Writes header and mark into a packet of [`blank`]'s.
+pub fn write(packet: &mut [u8], rtp: &Rtp, mark: &Mark) {
+    let length = packet.len() as u16;
     packet[0] = 0x80;
     packet[1] = rtp.payload & 0x7f;
     packet[2..4].copy_from_slice(&rtp.seq.to_be_bytes());
@@ -81,7 +88,7 @@ pub fn write(rtp: &Rtp, mark: &Mark) -> [u8; PACKET] {
     packet[21..29].copy_from_slice(&mark.number.to_be_bytes());
     packet[29..37].copy_from_slice(&mark.sent.as_nanos().to_be_bytes());
     packet[37..45].copy_from_slice(&mark.due.as_nanos().to_be_bytes());
-    packet
+    packet[45..MARKED].copy_from_slice(&length.to_be_bytes());
 }
 
 /// Reads one packet; `None` where it is not RTP, and no mark where it carries none.
@@ -98,8 +105,16 @@ pub fn read(packet: &[u8]) -> Option<(Rtp, Option<Mark>)> {
     Some((rtp, read_mark(packet)))
 }
 
+/// Whose a captured packet is, by call and end, and its number among theirs.
+pub fn sender(packet: &[u8]) -> Option<(u32, Side, u64)> {
+    let (_, mark) = read(packet)?;
+    mark.map(|mark| (mark.call, mark.sender, mark.number))
+}
+
 fn read_mark(packet: &[u8]) -> Option<Mark> {
-    if packet.len() != PACKET || packet[12..16] != *MAGIC {
+    if packet.get(12..16)? != MAGIC
+        || array(packet, 45).map(u16::from_be_bytes)? as usize != packet.len()
+    {
         return None;
     }
     let sender = match packet[20] {
@@ -140,7 +155,8 @@ mod tests {
             sent,
             due: Time::from_nanos(5),
         };
-        let packet = write(&rtp, &mark);
+        let mut packet = blank(20);
+        write(&mut packet, &rtp, &mark);
         assert_eq!(packet.len(), 172);
         assert_eq!(read(&packet), Some((rtp, Some(mark))));
         assert_eq!(read(&packet[..171]), Some((rtp, None)));

@@ -6,6 +6,7 @@
 //! drop, and the kernel kills the processes when their parent dies without a word.
 
 mod addresses;
+mod capture;
 mod config;
 mod household;
 mod http;
@@ -15,6 +16,7 @@ mod report;
 mod status;
 
 pub use addresses::{Block, HTTP_PORT, SIP_PORT};
+pub use capture::{Capture, Captured, nanoseconds};
 pub use household::{Household, Sig};
 pub use http::{Page, get};
 pub use load::{Moment, Plan};

@@ -114,6 +114,8 @@ pub struct Lateness {
     pub send_ns: u64,
     /// In receiving.
     pub receive_ns: u64,
+    /// In reading SIP messages.
+    pub signalling_ns: u64,
 }
 
 impl Report {
@@ -140,8 +142,12 @@ impl Report {
 
     /// How late the tool was at worst.
     pub fn late(&self) -> Duration {
-        let worst = |late: &Lateness| late.send_ns.max(late.receive_ns);
-        Duration::from_nanos(self.lateness.iter().map(worst).max().unwrap_or_default())
+        worst(&self.lateness)
+    }
+
+    /// How late it was at worst since the first fault.
+    pub fn late_after_fault(&self) -> Duration {
+        worst(self.lateness.get(1..).unwrap_or_default())
     }
 
     /// Calls that were not kept, with the reasons, for an error message.
@@ -150,4 +156,9 @@ impl Report {
         lost.map(|call| format!("call {}: {}\n", call.call, call.faults.join("; ")))
             .collect()
     }
+}
+
+fn worst(lateness: &[Lateness]) -> Duration {
+    let worst = |late: &Lateness| late.send_ns.max(late.receive_ns).max(late.signalling_ns);
+    Duration::from_nanos(lateness.iter().map(worst).max().unwrap_or_default())
 }

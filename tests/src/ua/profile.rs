@@ -34,6 +34,10 @@ pub struct Profile {
     pub replaces: ReplacesPolicy,
     /// Payload numbers that it offers; 101 stands for telephone-event.
     pub formats: Vec<u8>,
+    /// Milliseconds of sound in a packet, as its descriptions say.
+    pub ptime: u16,
+    /// Whether it wants media; without, the port of every stream is 0 (RFC 3264 section 5.1).
+    pub media: bool,
     /// The SIP timers.
     pub timers: Timers,
 }
@@ -49,6 +53,8 @@ impl Profile {
             refuse_calls: None,
             replaces: ReplacesPolicy::Accept,
             formats: vec![8, 0, 101],
+            ptime: 20,
+            media: true,
             timers: Timers::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! The SDP of one dialog: one audio stream, offers and answers by RFC 3264.
 
 use super::event::Stream;
+use super::profile::Profile;
 use bytes::Bytes;
 use holdline_wire::sdp::{Direction, Media, Sdp};
 use std::fmt::Write;
@@ -11,6 +12,8 @@ use std::net::SocketAddr;
 pub(super) struct Session {
     local: SocketAddr,
     id: u32,
+    ptime: u16,
+    media: bool,
     version: u32,
     last: Bytes,
     /// The direction in the offer of ours that waits for its answer.
@@ -21,11 +24,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A session at `local`; `formats` are the payload numbers to offer.
-    pub(super) fn new(local: SocketAddr, id: u32, formats: &[u8]) -> Session {
+    /// A session at `local` of a user agent that behaves as `profile` says.
+    pub(super) fn new(local: SocketAddr, id: u32, profile: &Profile) -> Session {
+        let formats = &profile.formats;
         Session {
             local,
             id,
+            ptime: profile.ptime,
+            media: profile.media,
             version: 0,
             last: Bytes::new(),
             offered: None,
@@ -70,6 +76,10 @@ impl Session {
     /// the stream changed.
     pub(super) fn answer(&mut self, offer: &Bytes, will: Direction) -> Result<(Bytes, bool), u16> {
         let sdp = Sdp::parse(offer.clone()).map_err(|_| 488u16)?;
+        if !self.media {
+            let lines = sdp.media().iter().map(refusal).collect();
+            return Ok((self.describe(lines), false));
+        }
         let index = sdp.media().iter().position(is_audio).ok_or(488u16)?;
         let media = &sdp.media()[index];
         let events = event_formats(offer);
@@ -87,9 +97,7 @@ impl Session {
             if at == index {
                 lines += &self.media_line(direction, &formats);
             } else {
-                let _ = write!(lines, "m={} 0 {} ", other.kind, other.proto);
-                lines += &other.formats.join(" ");
-                lines += "\r\n";
+                lines += &refusal(other);
             }
         }
         let changed = self.adopt(media, direction, formats);
@@ -145,6 +153,9 @@ impl Session {
     }
 
     fn media_line(&self, direction: Direction, formats: &[Box<str>]) -> String {
+        if !self.media {
+            return format!("m=audio 0 RTP/AVP {}\r\n", formats.join(" "));
+        }
         let mut text = format!(
             "m=audio {} RTP/AVP {}\r\n",
             self.local.port(),
@@ -160,7 +171,8 @@ impl Session {
                 ),
             };
         }
-        let _ = write!(text, "a=ptime:20\r\na={}\r\n", direction.as_str());
+        let (ptime, direction) = (self.ptime, direction.as_str());
+        let _ = write!(text, "a=ptime:{ptime}\r\na={direction}\r\n");
         text
     }
 
@@ -181,6 +193,12 @@ impl Session {
         }
         self.last.clone()
     }
+}
+
+/// The line that refuses a stream (RFC 3264 section 6).
+fn refusal(media: &Media) -> String {
+    let formats = media.formats.join(" ");
+    format!("m={} 0 {} {formats}\r\n", media.kind, media.proto)
 }
 
 fn is_audio(media: &Media) -> bool {

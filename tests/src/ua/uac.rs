@@ -34,7 +34,7 @@ impl Ua {
                 status: 0,
             });
         };
-        let mut session = Session::new(local, self.tokens.number(), &self.profile.formats);
+        let mut session = Session::new(local, self.tokens.number(), &self.profile);
         let will = self.call_mut(call).will;
         let offer = session.offer(will);
         let local_tag = self.tokens.tag();

@@ -190,7 +190,7 @@ impl Ua {
         let local_tag = self.tokens.tag();
         let dialog = Dialog::uas(message, &local_tag, from).ok_or(400u16)?;
         let local = *self.ports.front().ok_or(503u16)?;
-        let mut session = Session::new(local, self.tokens.number(), &self.profile.formats);
+        let mut session = Session::new(local, self.tokens.number(), &self.profile);
         let will = self.call_mut(call).will;
         match message.sdp() {
             Some(offer) => drop(session.answer(&offer, will)?),

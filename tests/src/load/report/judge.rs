@@ -1,11 +1,13 @@
 //! From what was found to the verdict.
 
+use super::super::act::Step;
 use super::super::driver::{Driver, Fault};
 use super::super::hearing::Hearing;
-use super::super::ledger::Entry;
+use super::super::ledger::{Done, Entry};
 use super::super::mark::Side;
-use super::super::options::{Options, Step};
-use super::super::story::{Findings, Outcome};
+use super::super::options::Options;
+use super::super::steps::{Outcome, farewell};
+use super::super::story::Findings;
 use super::{AfterFault, Breaks, Call, Percentiles, Report, ms};
 use crate::ua::CallNumber;
 use std::collections::BTreeMap;
@@ -22,16 +24,14 @@ fn after_fault(calls: &[Call], faults: &[Fault], n: usize) -> AfterFault {
     let moved = |call: &&Call| first_move(call, start, end).is_some();
     let moved: Vec<&Call> = calls.iter().filter(moved).collect();
     let window = |hearing: &Option<Hearing>| {
-        let window = hearing
-            .as_ref()
-            .and_then(|hearing| hearing.windows.get(n + 1));
-        Duration::from_nanos(window.map_or(u64::MAX, |window| window.largest_gap_ns))
+        let window = hearing.as_ref()?.windows.get(n + 1)?;
+        Some(Duration::from_nanos(window.largest_gap_ns))
     };
     let worse = |call: &&Call| window(&call.caller_heard).max(window(&call.callee_heard));
     let seen =
         |call: &&Call| Duration::from_nanos(first_move(call, start, end).unwrap_or(start) - start);
     AfterFault {
-        gap: Percentiles::of(moved.iter().map(worse)),
+        gap: Percentiles::of(moved.iter().filter_map(worse)),
         seen_after: Percentiles::of(moved.iter().map(seen)),
     }
 }
@@ -48,7 +48,7 @@ pub(in super::super) fn judge(driver: &Driver, options: &Options, findings: &Fin
     let calls: Vec<Call> = driver
         .ledger
         .iter()
-        .map(|(call, entry)| judge_call(driver, findings, call, entry))
+        .map(|(call, entry)| judge_call(driver, options, findings, call, entry))
         .collect();
     let heard = || {
         calls
@@ -59,13 +59,15 @@ pub(in super::super) fn judge(driver: &Driver, options: &Options, findings: &Fin
         let calls = calls
             .iter()
             .filter(|call| call.moved == moved && call.story.up_ns.is_some());
-        Percentiles::of(calls.map(|call| match side {
+        Percentiles::of(calls.filter_map(|call| match side {
             Some(Side::Caller) => gap(&call.caller_heard),
             Some(Side::Callee) => gap(&call.callee_heard),
             None => gap(&call.caller_heard).max(gap(&call.callee_heard)),
         }))
     };
     let kept = calls.iter().filter(|call| call.kept).count();
+    let setup = |call: &Call| Some(call.story.up_ns? - call.story.placed_ns);
+    let setup = calls.iter().filter_map(setup);
     let lateness = findings
         .heard
         .as_ref()
@@ -84,6 +86,10 @@ pub(in super::super) fn judge(driver: &Driver, options: &Options, findings: &Fin
         placed: calls.len(),
         answered: driver.ledger.up(),
         moved: calls.iter().filter(|call| call.moved).count(),
+        setup: Percentiles::of(setup.map(Duration::from_nanos)),
+        placed_per_second: rate(&calls),
+        media: options.media,
+        ptime_ms: options.ptime,
         kept,
         lost: calls.len() - kept,
         gap_moved: gaps(true, None),
@@ -102,6 +108,7 @@ pub(in super::super) fn judge(driver: &Driver, options: &Options, findings: &Fin
         tool_was_late: judged.iter().any(|late| late.worst() > LATE),
         lateness,
         packets_sent: findings.heard.as_ref().map_or(0, |h| h.sent),
+        packets_unstamped: findings.heard.as_ref().map_or(0, |h| h.unstamped),
         packets_unsent: findings.heard.as_ref().map_or(0, |h| h.unsent),
         steps: findings.steps.iter().map(passed).collect(),
         max_gap_ms: ms(options.max_gap),
@@ -110,8 +117,21 @@ pub(in super::super) fn judge(driver: &Driver, options: &Options, findings: &Fin
     }
 }
 
-fn gap(hearing: &Option<Hearing>) -> Duration {
-    hearing.as_ref().map_or(Duration::MAX, Hearing::largest_gap)
+fn gap(hearing: &Option<Hearing>) -> Option<Duration> {
+    hearing.as_ref().map(Hearing::largest_gap)
+}
+
+/// How fast calls were placed indeed; 0 for a single one.
+fn rate(calls: &[Call]) -> f64 {
+    let (Some(first), Some(last)) = (calls.first(), calls.last()) else {
+        return 0.0;
+    };
+    let seconds = (last.story.placed_ns - first.story.placed_ns) as f64 / 1e9;
+    if seconds > 0.0 {
+        (calls.len() - 1) as f64 / seconds
+    } else {
+        0.0
+    }
 }
 
 fn caller_noticed(calls: &[Call]) -> Breaks {
@@ -127,12 +147,17 @@ fn caller_noticed(calls: &[Call]) -> Breaks {
     sum
 }
 
-fn judge_call(driver: &Driver, findings: &Findings, call: CallNumber, entry: &Entry) -> Call {
+fn judge_call(
+    driver: &Driver,
+    options: &Options,
+    findings: &Findings,
+    call: CallNumber,
+    entry: &Entry,
+) -> Call {
     let heard = |side: Side| {
-        findings
-            .heard
-            .as_ref()
-            .and_then(|snapshot| snapshot.heard.get(&(call, side)).cloned())
+        let snapshot = findings.heard.as_ref();
+        let snapshot = snapshot.filter(|_| options.media.listens(side))?;
+        snapshot.heard.get(&(call, side)).cloned()
     };
     let (caller_heard, callee_heard) = (heard(Side::Caller), heard(Side::Callee));
     let live_dialogs = findings.live.get(&call).copied().unwrap_or_default();
@@ -141,12 +166,22 @@ fn judge_call(driver: &Driver, findings: &Findings, call: CallNumber, entry: &En
     if entry.up_ns.is_none() {
         faults.push("it never was up".to_owned());
     }
-    for (who, hearing) in [("caller", &caller_heard), ("callee", &callee_heard)] {
-        if !heard_to_end(findings, hearing) {
-            faults.push(format!("the {who} hears nothing at the end"));
+    match entry.hung_up {
+        Some(side) => faults.extend(farewell(entry, side).err()),
+        None => {
+            for (side, who, hearing) in [
+                (Side::Caller, "caller", &caller_heard),
+                (Side::Callee, "callee", &callee_heard),
+            ] {
+                if options.media.listens(side) && !heard_to_end(findings, hearing) {
+                    faults.push(format!("the {who} hears nothing at the end"));
+                }
+            }
         }
     }
-    if live_dialogs != [1, 1] {
+    faults.extend(entry.acts.iter().filter_map(refused));
+    let want = usize::from(entry.hung_up.is_none());
+    if live_dialogs != [want, want] {
         faults.push(format!(
             "live dialogs: caller {}, callee {}",
             live_dialogs[0], live_dialogs[1]
@@ -193,11 +228,20 @@ fn judge_call(driver: &Driver, findings: &Findings, call: CallNumber, entry: &En
     }
 }
 
+/// What is wrong with an act of the observation.
+fn refused(act: &Done) -> Option<String> {
+    let step = format!("{:?}", act.step).to_lowercase();
+    match act.status {
+        Some(200) => None,
+        Some(status) => Some(format!("{step} while watched was answered {status}")),
+        None => Some(format!("{step} while watched was not answered")),
+    }
+}
+
 fn heard_to_end(findings: &Findings, hearing: &Option<Hearing>) -> bool {
     let (Some(snapshot), Some(hearing)) = (&findings.heard, hearing) else {
         return false;
     };
-    hearing
-        .last_arrival()
-        .is_some_and(|at| snapshot.at.since(at) <= HEARD_TO_END)
+    let late = |at| snapshot.at.since(at) > HEARD_TO_END;
+    hearing.is_resting() || hearing.last_arrival().is_some_and(|at| !late(at))
 }

@@ -9,6 +9,7 @@ use super::driver::Fault;
 use super::hearing::Hearing;
 use super::ledger::{Entry, Move};
 use super::media::Lateness;
+use super::options::MediaMode;
 use crate::ua::{CallNumber, Counts};
 use serde::Serialize;
 use std::fmt;
@@ -111,6 +112,14 @@ pub struct Report {
     pub answered: usize,
     /// Calls that moved.
     pub moved: usize,
+    /// From the INVITE until both ends were up.
+    pub setup: Percentiles,
+    /// How fast calls were placed.
+    pub placed_per_second: f64,
+    /// Who spoke.
+    pub media: MediaMode,
+    /// Milliseconds of sound in a packet.
+    pub ptime_ms: u16,
     /// Calls kept.
     pub kept: usize,
     /// Calls placed and not kept.
@@ -145,6 +154,8 @@ pub struct Report {
     pub packets_sent: u64,
     /// RTP packets that the kernel did not take.
     pub packets_unsent: u64,
+    /// RTP packets received without the kernel's stamp: their times are the tool's own.
+    pub packets_unstamped: u64,
     /// The steps that were exercised, each with the calls that passed it.
     pub steps: Vec<(String, usize)>,
     /// The largest gap allowed, milliseconds.

@@ -28,6 +28,11 @@ impl fmt::Display for Report {
             "calls: {} placed, {} answered, {} moved, {} kept, {} lost",
             self.placed, self.answered, self.moved, self.kept, self.lost
         )?;
+        writeln!(
+            f,
+            "placed at {:.1} a second; from INVITE to both ends up {}",
+            self.placed_per_second, self.setup
+        )?;
         for (n, fault) in self.faults.iter().enumerate() {
             let at = (fault.started_ns.saturating_sub(self.all_up_ns)) as f64 / 1e9;
             let exit = fault
@@ -82,6 +87,13 @@ impl fmt::Display for Report {
             self.duplicates,
             self.crosstalk
         )?;
+        if self.packets_unstamped > 0 {
+            writeln!(
+                f,
+                "{} packets came without a stamp of the kernel: timed when they were read",
+                self.packets_unstamped
+            )?;
+        }
         for (step, passed) in &self.steps {
             writeln!(f, "{step}: worked on {passed} of {}", self.answered)?;
         }

@@ -90,6 +90,89 @@ fn direct_calls_are_kept_and_their_gaps_are_a_frame() {
     assert_eq!((report.crosstalk, report.duplicates), (0, 0));
 }
 
+/// A run of the tool alone; all that it did must have worked.
+fn alone(more: &[&str]) -> Report {
+    let report = run(&options(free_address(), &[&["--direct"], more].concat())).unwrap();
+    assert!(report.passed(), "{report}");
+    assert_eq!((report.placed, report.kept), (4, 4));
+    report
+}
+
+#[test]
+fn calls_without_media_end_by_themselves() {
+    let more = ["--media", "none", "--hold-time", "200ms"];
+    let report = alone(&[&more[..], &["--hang-up-by", "callee"]].concat());
+    for call in &report.calls {
+        let story = &call.story;
+        let (Some(up), Some(end)) = (story.up_ns, &story.ended[1]) else {
+            panic!("call {} was not up or did not end", call.call);
+        };
+        assert!(end.at_ns - up >= 200_000_000, "it ended early");
+        assert_eq!((end.by, end.status), ("local", 200));
+        assert!(call.caller_heard.is_none());
+    }
+    assert_eq!((report.packets_sent, report.gap_unmoved.count), (0, 0));
+    assert_eq!(report.setup.count, 4);
+}
+
+#[test]
+fn silent_calls_negotiate_media_and_send_none() {
+    let report = alone(&["--media", "silent", "--after", "100ms"]);
+    assert_eq!(report.packets_sent, 0);
+    let hold = ("hold".to_owned(), 4);
+    assert!(report.steps.contains(&hold), "{report}");
+}
+
+#[test]
+fn one_way_media_has_one_listener() {
+    let more = ["--media", "callee", "--ptime", "40", "--after", "400ms"];
+    let report = alone(&more);
+    for call in &report.calls {
+        assert!(call.callee_heard.is_none());
+        let heard = call.caller_heard.as_ref().unwrap();
+        assert!((5..30).contains(&heard.packets()), "{}", heard.packets());
+    }
+    assert!(report.gap_unmoved.p50_ms >= 35.0, "{report}");
+}
+
+#[test]
+fn what_is_asked_of_watched_calls_is_done_and_is_no_gap() {
+    let acts = [
+        "--act",
+        "100ms:hold:caller:3",
+        "--act",
+        "500ms:unhold:caller:2",
+    ];
+    let more = ["--act", "600ms:bye:callee:1", "--after", "700ms"];
+    let report = alone(&[&acts[..], &more].concat());
+    let done: Vec<usize> = report.calls.iter().map(|c| c.story.acts.len()).collect();
+    assert_eq!(done, [2, 2, 1, 0]);
+    assert_eq!(report.calls[0].live_dialogs, [0, 0]);
+    // Of 400 ms on hold and 700 ms after the BYE nothing counts.
+    assert!(report.gap_unmoved.max_ms < 20.0 + SLACK_MS, "{report}");
+    // At the end the third is held still, and the first is over.
+    for step in [("hold", 2), ("unhold", 2), ("bye", 3)] {
+        let step = (step.0.to_owned(), step.1);
+        assert!(report.steps.contains(&step), "{report}");
+    }
+}
+
+#[test]
+fn the_callee_may_place_the_calls() {
+    let report = alone(&[
+        "--placed-by",
+        "callee",
+        "--ring-ms",
+        "50",
+        "--after",
+        "200ms",
+    ]);
+    assert!(report.setup.p50_ms >= 50.0, "{report}");
+    let lines = super::csv(&report);
+    assert_eq!(lines.lines().count(), 5);
+    assert!(lines.lines().nth(1).unwrap().starts_with("1,true,false,"));
+}
+
 #[test]
 fn a_move_is_seen_and_its_gap_is_measured() {
     let report = against("move", Some(Duration::from_millis(250)), false);
