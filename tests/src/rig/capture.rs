@@ -20,14 +20,14 @@ pub struct Capture {
 impl Capture {
     /// Whether this machine has the programs and lets us capture.
     pub fn is_possible() -> bool {
-        let list = |program: &str, arg: &str| {
+        let said = |program: &str, arg: &str| {
             let mut command = Command::new(program);
             command.arg(arg).stdin(Stdio::null()).stderr(Stdio::null());
-            command.output().is_ok_and(|output| {
-                output.status.success() && String::from_utf8_lossy(&output.stdout).contains("lo")
-            })
+            let output = command.output().ok().filter(|out| out.status.success())?;
+            String::from_utf8(output.stdout).ok()
         };
-        list("dumpcap", "-D") && list("tshark", "--version")
+        let interfaces = said("dumpcap", "-D").unwrap_or_default();
+        said("tshark", "--version").is_some() && interfaces.contains("lo (Loopback)")
     }
 
     /// Begins; `filter` is as of pcap-filter(7).
