@@ -84,6 +84,10 @@ impl AgentCore {
                 if let Err(error) = call.carry(env, Side::Far, Carrier::Final, passage) {
                     return call.fail(env, now, media_status(&error));
                 }
+                if passage.sdp().is_none() {
+                    call.media.completed(&mut env.ports, &mut env.relay);
+                    env.flush_relay(key);
+                }
                 call.note_session_timer(passage, true);
                 call.media.settled(&mut env.ports);
                 call.phase = Phase::Up;

@@ -316,7 +316,10 @@ impl Env {
                 Command::Remove { stream } => {
                     self.by_stream.remove(&stream);
                 }
-                Command::SetPeer { .. } | Command::Move { .. } | Command::Comfort { .. } => {}
+                Command::SetPeer { .. }
+                | Command::Clock { .. }
+                | Command::Move { .. }
+                | Command::Comfort { .. } => {}
             }
             self.outputs.push_back(Output::Other(Out::Relay(command)));
         }

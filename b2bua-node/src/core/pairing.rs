@@ -96,6 +96,14 @@ impl NodeCore {
 
     /// The downstream UA answered a new call.
     fn answered(&mut self, now: Time, key: CallKey, mut signal: Signal) {
+        if signal
+            .passage_mut()
+            .is_some_and(|passage| passage.sdp().is_none())
+            && let Some(call) = self.calls.get_mut(key)
+        {
+            let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
+            call.session.completed(ports, out);
+        }
         match self.carry(key, Side::Far, &mut signal) {
             Ok(()) => self.keep(now, key, signal),
             Err(error) => self.uncarried(now, key, Side::Far, &signal, &error),

@@ -85,11 +85,19 @@ pub enum Command {
         far: SideSpec,
         /// Whom the far side's packets speak for.
         group: GroupId,
-        /// RTP clock rate, Hz, for the timestamps over a change of source.
+        /// RTP clock rate, Hz, for the timestamps over a change of source: that of the first
+        /// format offered, until the answer tells better.
         clock_rate: u32,
         /// Whether the near side must see one SSRC over every change of the far source
         /// (spec: X29); otherwise packets pass as they are.
         steady: bool,
+    },
+    /// The answer took a format of another clock than the one that the stream was installed with.
+    Clock {
+        /// The stream.
+        stream: StreamId,
+        /// Hz.
+        clock_rate: u32,
     },
     /// Learns or changes a side's peer (an SDP answer, a re-INVITE).
     SetPeer {

@@ -103,6 +103,13 @@ impl Table {
                 let steady = steady.then(|| Steady::new(clock_rate));
                 self.install(stream, near, far, group, steady)
             }
+            Command::Clock { stream, clock_rate } => {
+                let streams = self.streams.get_mut(&stream);
+                if let Some(steady) = streams.and_then(|stream| stream.steady.as_mut()) {
+                    steady.media.set_clock_rate(clock_rate);
+                }
+                Applied::Nothing
+            }
             Command::SetPeer { stream, side, peer } => self.set_peer(stream, side, peer),
             Command::Move { stream, far, group } => self.relocate(stream, far, group),
             Command::Comfort { stream, comfort } => self.comfort(stream, comfort),
@@ -365,6 +372,7 @@ impl Table {
 pub(crate) fn stream_of(command: &Command) -> StreamId {
     match *command {
         Command::Install { stream, .. }
+        | Command::Clock { stream, .. }
         | Command::SetPeer { stream, .. }
         | Command::Move { stream, .. }
         | Command::Comfort { stream, .. }

@@ -88,9 +88,9 @@ impl Relays {
                     },
                 );
             }
-            Command::Comfort { stream, .. } => {
+            Command::Comfort { stream, .. } | Command::Clock { stream, .. } => {
                 if !self.streams.contains_key(&(host, stream)) {
-                    return Err(format!("silence for unknown stream {}", stream.0));
+                    return Err(format!("an order for unknown stream {}", stream.0));
                 }
             }
             Command::Remove { stream } => {

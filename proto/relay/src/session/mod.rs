@@ -53,6 +53,8 @@ struct Stream {
     id: StreamId,
     near: u16,
     far: u16,
+    /// What the relay was told, Hz.
+    clock_rate: u32,
 }
 
 /// What was last sent to a side: its version grows when it changes, its session id stays for as
@@ -78,8 +80,8 @@ impl Sent {
 struct Exchange {
     offerer: Side,
     offer: Sdp,
-    /// Whether a provisional response brought an answer already.
-    answered: bool,
+    /// The answer that a provisional response brought already.
+    answer: Option<Sdp>,
 }
 
 /// The media of one call.
@@ -144,7 +146,7 @@ impl Session {
             self.exchange = Some(Exchange {
                 offerer: from,
                 offer: sdp.clone(),
-                answered: false,
+                answer: None,
             });
         }
         Ok(self.describe(from.other(), &sdp))
@@ -156,7 +158,7 @@ impl Session {
             return;
         };
         self.close_unused(ports, out);
-        if exchange.answered
+        if exchange.answer.is_some()
             && let (Some(near), Some(far)) = (&self.near, &self.far)
         {
             self.set_peers(out, near, far);
@@ -244,8 +246,14 @@ impl Session {
                 return Err(MediaError::NoPort);
             };
             let id = ports.stream();
-            self.streams[index] = Some(Stream { id, near, far });
             let media = &sdp.media()[index];
+            let clock_rate = media.clock_rate();
+            self.streams[index] = Some(Stream {
+                id,
+                near,
+                far,
+                clock_rate,
+            });
             let side = |side: Side, ip, port| SideSpec {
                 local: SocketAddr::new(ip, port),
                 peer: peer_of(media, media.mux).filter(|_| side == from),
@@ -255,7 +263,7 @@ impl Session {
                 near: side(Side::Near, self.place.near, near),
                 far: side(Side::Far, self.place.far, far),
                 group: self.group,
-                clock_rate: media.clock_rate(),
+                clock_rate,
                 steady: self.place.steady,
             });
         }
@@ -275,19 +283,59 @@ impl Session {
         let Some(exchange) = &mut self.exchange else {
             return;
         };
-        exchange.answered = true;
+        exchange.answer = Some(sdp.clone());
         let offer = exchange.offer.clone();
         let (near, far) = match from {
             Side::Far => (offer, sdp.clone()),
             Side::Near => (sdp.clone(), offer),
         };
         self.set_peers(out, &near, &far);
+        self.set_clocks(out, sdp);
         if last {
-            (self.near, self.far) = (Some(near), Some(far));
-            self.exchange = None;
-            self.agreed = true;
-            self.close_unused(ports, out);
-            self.settled(ports);
+            self.agree(ports, out, near, far);
+        }
+    }
+
+    /// The final 2xx to the offer came without a description: where a provisional response had
+    /// one, that was the answer (RFC 6337 section 2 has it repeated, which not everybody does).
+    pub fn completed(&mut self, ports: &mut Ports, out: &mut Vec<Command>) {
+        let Some(exchange) = self.exchange.take_if(|exchange| exchange.answer.is_some()) else {
+            return;
+        };
+        let Some(answer) = exchange.answer else {
+            return;
+        };
+        let (near, far) = match exchange.offerer {
+            Side::Near => (exchange.offer, answer),
+            Side::Far => (answer, exchange.offer),
+        };
+        self.agree(ports, out, near, far);
+    }
+
+    fn agree(&mut self, ports: &mut Ports, out: &mut Vec<Command>, near: Sdp, far: Sdp) {
+        (self.near, self.far) = (Some(near), Some(far));
+        self.exchange = None;
+        self.agreed = true;
+        self.close_unused(ports, out);
+        self.settled(ports);
+    }
+
+    /// Timestamps go on by the clock of what is spoken: the format that the answer prefers, which
+    /// need not be the one that the offer preferred.
+    fn set_clocks(&mut self, out: &mut Vec<Command>, answer: &Sdp) {
+        if !self.place.steady {
+            return;
+        }
+        for (stream, media) in self.streams.iter_mut().zip(answer.media()) {
+            let rate = media.clock_rate();
+            let Some(stream) = stream else { continue };
+            if media.port != 0 && stream.clock_rate != rate {
+                stream.clock_rate = rate;
+                out.push(Command::Clock {
+                    stream: stream.id,
+                    clock_rate: rate,
+                });
+            }
         }
     }
 

@@ -67,7 +67,7 @@ impl Session {
         self.exchange = Some(Exchange {
             offerer: Side::Near,
             offer,
-            answered: false,
+            answer: None,
         });
         Ok(Some(described))
     }

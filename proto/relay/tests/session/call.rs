@@ -87,6 +87,12 @@ impl Call {
         self.carry(from, Carrier::Final, media).unwrap()
     }
 
+    /// The final 2xx came without a description.
+    pub fn complete(&mut self) {
+        let (ports, out) = (&mut self.ports, &mut self.out);
+        self.session.completed(ports, out);
+    }
+
     pub fn refused(&mut self) {
         self.session.refused(&mut self.ports, &mut self.out);
     }

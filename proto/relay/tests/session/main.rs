@@ -289,6 +289,53 @@ fn a_call_that_rings_is_offered_again_as_it_was() {
     assert_eq!(call.ports.usage().0, 2, "the answer settles it");
 }
 
+/// Some answer in a 183 and then say nothing in the 200: the call is agreed all the same, so a
+/// move offers what is in use and not what was first offered.
+// spec: X24a
+#[test]
+fn an_answer_that_only_a_provisional_response_had_counts() {
+    let mut call = Call::new(40);
+    call.offer(Side::Near, AUDIO);
+    call.complete();
+    let unanswered = call.move_far(GroupId(2), 1).unwrap();
+    assert!(unanswered.contains(" RTP/AVP 0 8 101\r\n"), "{unanswered}");
+    call.carry(Side::Far, Carrier::Provisional, ANSWER).unwrap();
+    call.complete();
+    assert_eq!(call.ports.usage().0, 2);
+    let moved = call.move_far(GroupId(3), 2).unwrap();
+    assert!(moved.contains(" RTP/AVP 0 101\r\n"), "{moved}");
+}
+
+/// The offer's first format runs at 48 kHz, the answer takes one at 8: timestamps go on at 8.
+// spec: X29
+#[test]
+fn the_clock_is_that_of_the_format_which_was_taken() {
+    let mut call = Call::new(40);
+    let opus = "m=audio 4000 RTP/AVP 96 8\r\na=rtpmap:96 opus/48000/2\r\n";
+    call.offer(Side::Near, opus);
+    let [
+        Command::Install {
+            stream,
+            clock_rate: 48_000,
+            ..
+        },
+    ] = call.commands()[..]
+    else {
+        panic!("one stream is opened");
+    };
+    let clock = Command::Clock {
+        stream,
+        clock_rate: 8000,
+    };
+    let pcma = "m=audio 6000 RTP/AVP 8\r\n";
+    call.answer(Side::Far, pcma);
+    assert_eq!(call.commands().last(), Some(&clock));
+    // It is told once.
+    call.offer(Side::Near, opus);
+    call.answer(Side::Far, pcma);
+    assert!(!call.commands().contains(&clock));
+}
+
 // spec: X24
 #[test]
 fn attempts_are_parked_until_one_is_answered_late() {

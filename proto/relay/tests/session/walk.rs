@@ -31,7 +31,9 @@ impl Opened {
                     let ports = self.live.get_mut(&stream).expect("only live streams move");
                     ports.1 = far.local.port();
                 }
-                Command::SetPeer { stream, .. } | Command::Comfort { stream, .. } => {
+                Command::SetPeer { stream, .. }
+                | Command::Clock { stream, .. }
+                | Command::Comfort { stream, .. } => {
                     assert!(
                         self.live.contains_key(&stream),
                         "only live streams are told more"

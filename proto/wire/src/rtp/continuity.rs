@@ -96,21 +96,26 @@ struct Left {
 impl Continuity {
     /// For a payload of `clock_rate` ticks a second (8000 where it is 0).
     pub fn new(clock_rate: u32) -> Continuity {
-        let clock_rate = if clock_rate == 0 { 8000 } else { clock_rate };
-        let ticks = (clock_rate / DEFAULT_PACKETS_PER_SECOND).max(1);
+        let clock_rate = usable_rate(clock_rate);
         Continuity {
             clock_rate,
             pinned: None,
             source: None,
             sent: Sent::default(),
-            packet_time: PacketTime {
-                ticks,
-                candidate: 0,
-            },
+            packet_time: PacketTime::of(clock_rate),
             left: [None; REMEMBERED],
             next_left: 0,
             switches: 0,
             payload_type: None,
+        }
+    }
+
+    /// The answer chose a format of another clock: what is known of the packet time is void.
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        let clock_rate = usable_rate(clock_rate);
+        if self.clock_rate != clock_rate {
+            self.clock_rate = clock_rate;
+            self.packet_time = PacketTime::of(clock_rate);
         }
     }
 
@@ -407,7 +412,20 @@ impl Sent {
     }
 }
 
+/// 0 is none: then it is that of most audio (RFC 3551 table 4).
+fn usable_rate(clock_rate: u32) -> u32 {
+    if clock_rate == 0 { 8000 } else { clock_rate }
+}
+
 impl PacketTime {
+    /// What is supposed before the first packets.
+    fn of(clock_rate: u32) -> PacketTime {
+        PacketTime {
+            ticks: (clock_rate / DEFAULT_PACKETS_PER_SECOND).max(1),
+            candidate: 0,
+        }
+    }
+
     fn learn(&mut self, step: u32, clock_rate: u32) {
         if step == 0 || step > clock_rate / 2 {
             return;

@@ -113,6 +113,20 @@ fn the_first_source_passes_unchanged_over_a_wrap() {
     }
 }
 
+/// The offer preferred another clock than the answer: a move must not make time jump sixfold.
+// spec: X29
+#[test]
+fn a_change_of_source_goes_on_by_the_clock_that_was_agreed() {
+    let mut media = Continuity::new(48_000);
+    media.set_clock_rate(8000);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let (mut before, mut after) = (Talker::drawn(&mut rng), Talker::drawn(&mut rng));
+    let last = pass(&mut media, 0, before.speak()).unwrap();
+    media.moved();
+    let next = pass(&mut media, 5 * PACKET, after.speak()).unwrap();
+    assert_eq!(next.timestamp.wrapping_sub(last.timestamp), 5 * TICKS);
+}
+
 // spec: X29
 #[test]
 fn many_sources_sound_like_one() {
