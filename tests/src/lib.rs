@@ -1,5 +1,6 @@
 //! Oracles and tools around the programs: user agents, the simulated world, the load generator.
 
+pub mod baresip;
 pub mod bench;
 pub mod load;
 pub mod pjsip;
