@@ -6,6 +6,7 @@ use crate::core::call::{CallKey, Phase};
 use crate::core::cluster_events::told_utilization;
 use crate::core::env::{Owner, Place};
 use crate::core::event::Event;
+use crate::core::new_call::unserved;
 use holdline_leg::Leg;
 use holdline_relay::{Report, Side, StreamId};
 use holdline_wire::build::Builder;
@@ -183,6 +184,9 @@ impl AgentCore {
                 }
             }
             Method::Options => {
+                if let Some((status, header)) = unserved(message) {
+                    return self.env.refuse(now, server, status, header);
+                }
                 let takes_calls = !self.draining && self.env.cluster.any_alive();
                 let status = if takes_calls { 200 } else { 503 };
                 let allow = Some((Name::Allow, ALLOW.to_string()));

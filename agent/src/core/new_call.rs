@@ -80,18 +80,9 @@ impl AgentCore {
     /// Why the call is not taken at all: a status and a header that belongs to it.
     fn refusal(&self, invite: &Message) -> Option<(u16, Option<(Name<'static>, String)>)> {
         let retry = || Some((Name::RetryAfter, RETRY_AFTER.to_string()));
-        let unknown: Vec<String> = invite
-            .list(Name::Require)
-            .into_iter()
-            .map(|token| String::from_utf8_lossy(token).into_owned())
-            .filter(|token| {
-                !UNDERSTOOD
-                    .iter()
-                    .any(|known| token.eq_ignore_ascii_case(known))
-            })
-            .collect();
-        if !unknown.is_empty() {
-            return Some((420, Some((Name::Unsupported, unknown.join(", ")))));
+        let unserved = unserved(invite);
+        if unserved.is_some() {
+            return unserved;
         }
         if invite.max_forwards() == Some(0) {
             return Some((483, None));
@@ -158,6 +149,25 @@ impl AgentCore {
             }
         }
     }
+}
+
+/// What a request outside any dialog asks and we cannot give (RFC 3261 8.2.2): a status and a
+/// header that belongs to it.
+pub(super) fn unserved(request: &Message) -> Option<(u16, Option<(Name<'static>, String)>)> {
+    if !request.has_known_scheme() {
+        return Some((416, None));
+    }
+    let required = request.list(Name::Require).into_iter();
+    let unknown: Vec<String> = required
+        .map(|token| String::from_utf8_lossy(token).into_owned())
+        .filter(|token| {
+            !UNDERSTOOD
+                .iter()
+                .any(|known| token.eq_ignore_ascii_case(known))
+        })
+        .collect();
+    let unsupported = (Name::Unsupported, unknown.join(", "));
+    (!unknown.is_empty()).then_some((420, Some(unsupported)))
 }
 
 impl Call {

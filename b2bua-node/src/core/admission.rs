@@ -51,11 +51,11 @@ impl NodeCore {
     ) {
         match request.method() {
             Method::Options => {
-                let headers = [
-                    (Name::Allow, ALLOW.to_owned()),
-                    (Name::Supported, SUPPORTED.join(", ")),
-                ];
-                self.env.answer(now, side, server, 200, &headers);
+                let Refusal(status, headers) = served(request).err().unwrap_or_else(|| {
+                    let supported = (Name::Supported, SUPPORTED.join(", "));
+                    Refusal(200, vec![(Name::Allow, ALLOW.to_owned()), supported])
+                });
+                self.env.answer(now, side, server, status, &headers);
             }
             Method::Invite => {
                 let admitted = self.admit(side, request);
@@ -90,10 +90,7 @@ impl NodeCore {
             return Err(Refusal::bare(403));
         }
         let forwards = forwards_left(invite)?;
-        let unknown = unsupported(invite);
-        if !unknown.is_empty() {
-            return Err(Refusal(420, vec![(Name::Unsupported, unknown)]));
-        }
+        served(invite)?;
         if self.draining {
             return Err(Refusal::for_now());
         }
@@ -137,8 +134,11 @@ fn forwards_left(request: &Message) -> Result<u32, Refusal> {
     }
 }
 
-/// The required extensions that we do not have.
-fn unsupported(request: &Message) -> String {
+/// Whether a request outside any dialog asks only what we can give (RFC 3261 8.2.2).
+fn served(request: &Message) -> Result<(), Refusal> {
+    if !request.has_known_scheme() {
+        return Err(Refusal::bare(416));
+    }
     let required = request.list(Name::Require);
     let unknown = required
         .iter()
@@ -148,7 +148,11 @@ fn unsupported(request: &Message) -> String {
                 .iter()
                 .any(|known| token.eq_ignore_ascii_case(known))
         });
-    unknown.collect::<Vec<_>>().join(", ")
+    let unknown = unknown.collect::<Vec<_>>().join(", ");
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal(420, vec![(Name::Unsupported, unknown)]))
 }
 
 /// RFC 3891 section 3: more than one Replaces is an error, so is a malformed one.

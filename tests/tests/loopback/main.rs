@@ -5,6 +5,7 @@ mod demo;
 mod no_node;
 mod operator;
 mod torture;
+mod torture_table;
 
 use holdline_tests::rig::{Plan, Report};
 use std::time::Duration;

@@ -14,24 +14,36 @@ const COUNTED: Duration = Duration::from_secs(3);
 /// Between two messages.
 const PACE: Duration = Duration::from_millis(2);
 
-/// All messages; says so loudly where a folder is missing.
-fn messages() -> Vec<(String, Vec<u8>)> {
+/// A folder of the test data.
+pub fn folder(name: &str) -> PathBuf {
     let root = std::env::var_os("HOLDLINE_TESTDATA").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/testdata"),
         PathBuf::from,
     );
+    root.join(name)
+}
+
+/// The messages of a folder by name; says so loudly where it is missing.
+pub fn messages_of(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        let note = format!("SKIPPED: no {}; set HOLDLINE_TESTDATA\n", folder.display());
+        std::io::stderr().write_all(note.as_bytes()).unwrap();
+        return Vec::new();
+    };
+    let read = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        (name, std::fs::read(entry.path()).unwrap())
+    };
+    let mut messages: Vec<_> = entries.flatten().map(read).collect();
+    messages.sort();
+    messages
+}
+
+/// All messages, and a few of our own.
+fn messages() -> Vec<(String, Vec<u8>)> {
     let mut messages = own();
-    for folder in ["rfc4475", "rfc5118/wire"] {
-        let folder = root.join(folder);
-        let Ok(entries) = std::fs::read_dir(&folder) else {
-            let note = format!("SKIPPED: no {}; set HOLDLINE_TESTDATA\n", folder.display());
-            std::io::stderr().write_all(note.as_bytes()).unwrap();
-            continue;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            messages.push((name, std::fs::read(entry.path()).unwrap()));
-        }
+    for name in ["rfc4475", "rfc5118/wire"] {
+        messages.extend(messages_of(&folder(name)));
     }
     messages.sort();
     messages

@@ -76,3 +76,27 @@ fn requests_out_of_order_are_refused() {
     call.pbx.local_seq = 11;
     world.hang_up(&mut call);
 }
+
+/// RFC 3261 8.2.2; of RFC 4475 the messages `novelsc` and `bext01`.
+#[test]
+fn options_that_ask_what_is_not_there_are_refused() {
+    let mut world = World::with_nodes(1);
+    for (uri, require, status) in [
+        ("soap.beep://192.0.2.103:3002", "timer", "416"),
+        ("sip:x@h", "timer, nothingSupportsThis", "420"),
+        ("SIP:x@h", "timer", "200"),
+    ] {
+        let (pbx, branch) = (world::PBX, world.branch());
+        let options = format!(
+            "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {pbx};branch={branch}\r\n\
+             From: <sip:a@h>;tag=1\r\nTo: <sip:x@h>\r\nCall-ID: {branch}\r\nCSeq: 1 OPTIONS\r\n\
+             Max-Forwards: 70\r\nRequire: {require}\r\nContent-Length: 0\r\n\r\n"
+        );
+        world.pbx_sends(options.into());
+        let answer = world.pbx_gets(status);
+        if status == "420" {
+            let unsupported = answer.text(holdline_wire::header::Name::Unsupported);
+            assert_eq!(unsupported.as_deref(), Some("nothingSupportsThis"));
+        }
+    }
+}

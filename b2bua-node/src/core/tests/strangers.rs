@@ -68,3 +68,28 @@ fn a_broken_request_is_told_so() {
     bench.quiet();
     assert_eq!(bench.core.live_calls(), 0);
 }
+
+/// RFC 3261 8.2.2; of RFC 4475 the messages `novelsc` and `bext01`.
+#[test]
+fn options_that_ask_what_is_not_there_are_refused() {
+    let mut bench = Bench::new();
+    for (uri, require, status) in [
+        ("soap.beep://192.0.2.103:3002", "timer", "416"),
+        ("sip:x@h", "timer, nothingSupportsThis", "420"),
+        ("SIP:x@h", "timer", "200"),
+    ] {
+        let branch = bench.branch();
+        let options = format!(
+            "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {AGENT};branch={branch}\r\n\
+             From: <sip:a@h>;tag=1\r\nTo: <sip:x@h>\r\nCall-ID: {branch}\r\nCSeq: 1 OPTIONS\r\n\
+             Max-Forwards: 70\r\nRequire: {require}\r\nContent-Length: 0\r\n\r\n"
+        );
+        bench.agent_sends(options.into());
+        let answer = bench.agent_gets(status);
+        if status == "420" {
+            let unsupported = answer.text(Name::Unsupported);
+            assert_eq!(unsupported.as_deref(), Some("nothingSupportsThis"));
+        }
+    }
+    bench.quiet();
+}

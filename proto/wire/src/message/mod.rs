@@ -98,6 +98,14 @@ impl Message {
         }
     }
 
+    /// Whether the Request-URI is of a kind that a SIP element serves: `sip`, `sips`, `tel`, and
+    /// `urn` for services like `urn:service:sos` (RFC 5031). Others get 416 (RFC 3261 8.2.2.1).
+    pub fn has_known_scheme(&self) -> bool {
+        let scheme = self.request_uri().split(':').next().unwrap_or_default();
+        let known = ["sip", "sips", "tel", "urn"];
+        known.iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    }
+
     /// The status code, 100..=699; 0 for a request.
     pub fn status(&self) -> u16 {
         match self.index.start {
