@@ -73,6 +73,8 @@ pub struct Snapshot {
     pub lateness: Vec<Lateness>,
     /// Packets that the kernel did not take.
     pub unsent: u64,
+    /// Packets that were left out because the tool was late by more than a packet's time.
+    pub skipped: u64,
     /// All packets sent.
     pub sent: u64,
     /// Packets that came without the kernel's stamp.

@@ -108,6 +108,7 @@ pub(in super::super) fn judge(driver: &Driver, options: &Options, findings: &Fin
         tool_was_late: judged.iter().any(|late| late.worst() > LATE),
         lateness,
         packets_sent: findings.heard.as_ref().map_or(0, |h| h.sent),
+        packets_skipped: findings.heard.as_ref().map_or(0, |h| h.skipped),
         packets_unstamped: findings.heard.as_ref().map_or(0, |h| h.unstamped),
         packets_unsent: findings.heard.as_ref().map_or(0, |h| h.unsent),
         steps: findings.steps.iter().map(passed).collect(),

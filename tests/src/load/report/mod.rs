@@ -154,6 +154,8 @@ pub struct Report {
     pub packets_sent: u64,
     /// RTP packets that the kernel did not take.
     pub packets_unsent: u64,
+    /// RTP packets that the tool left out because it was late by more than a packet's time.
+    pub packets_skipped: u64,
     /// RTP packets received without the kernel's stamp: their times are the tool's own.
     pub packets_unstamped: u64,
     /// The steps that were exercised, each with the calls that passed it.

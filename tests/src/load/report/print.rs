@@ -79,9 +79,10 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "packets: {} sent, {} not taken by the kernel, {} lost after the first fault, \
+            "packets: {} sent, {} left out by a late tool, {} not taken by the kernel, {} lost after the first fault, \
              {} duplicates, {} with another call's mark",
             self.packets_sent,
+            self.packets_skipped,
             self.packets_unsent,
             self.lost_packets,
             self.duplicates,
