@@ -97,6 +97,8 @@ pub struct Measured {
     pub late: [Figures; 2],
     /// In how many of those runs the tool marked itself late.
     pub marked: [u32; 2],
+    /// Calls that moved in the runs without a death: false verdicts, of a machine too busy.
+    pub moved_without: usize,
     /// Calls lost over all runs.
     pub lost: usize,
 }
@@ -115,6 +117,7 @@ impl Measured {
         let plan = plan(self.calls, after);
         let quiet = Rig::start()?.load(&plan, |_, _| Ok(()))?;
         self.note(0, &quiet);
+        self.moved_without += quiet.moved;
         let mut rig = Rig::start()?;
         let (report, death) = kill(&mut rig, &plan)?;
         self.note(1, &report);

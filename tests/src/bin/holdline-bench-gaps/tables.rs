@@ -39,20 +39,22 @@ pub fn tell(section: &mut Section, measured: &[Measured]) {
         ],
         &rows,
     );
-    let rows: Vec<[String; 5]> = measured.iter().map(trust).collect();
+    let rows: Vec<[String; 6]> = measured.iter().map(trust).collect();
     section.table(
         [
             "calls",
             "tool late at most",
             "the same without a death",
             "runs marked late",
+            "calls moved without a death",
             "calls lost",
         ],
         &rows,
     );
     section.say(
         "A run is marked when the load generator itself was late by more than 10 ms, in sending \
-         or in answering: then its gaps may be the tool's own.",
+         or in answering: then its gaps may be the tool's own. A call that moved without a death \
+         was moved by a false verdict: the machine was too busy to answer in time.",
     );
 }
 
@@ -74,7 +76,7 @@ fn stages(size: &Measured) -> [String; 5] {
     [size.calls.to_string(), detection, decision, first, last]
 }
 
-fn trust(size: &Measured) -> [String; 5] {
+fn trust(size: &Measured) -> [String; 6] {
     let [without, with] = size.late.each_ref().map(cell);
     let [quiet, marked] = size.marked;
     let marked = format!("{marked} with a death, {quiet} without");
@@ -83,6 +85,7 @@ fn trust(size: &Measured) -> [String; 5] {
         with,
         without,
         marked,
+        size.moved_without.to_string(),
         size.lost.to_string(),
     ]
 }
