@@ -6,6 +6,11 @@ use holdline_host::config::Cli;
 use holdline_host::log;
 use std::process::ExitCode;
 
+/// A call is some hundred small allocations, many of over 1 KiB and of all lifetimes: glibc spends a
+/// tenth of the program's time on putting them together again (`docs/benchmarks.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NAME: &str = "b2bua-node";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -106,11 +106,13 @@ impl<O: Copy> Leg<O> {
         if self.acks.len() >= KEPT {
             self.acks.pop_front();
         }
+        // It stays for as long as the call, so it takes no more room than it needs; most have one.
+        self.acks.reserve_exact(1);
         self.acks.push_back(SentAck {
             remote_tag: dialog.id.remote_tag.clone(),
             number,
             to,
-            bytes,
+            bytes: Bytes::copy_from_slice(&bytes),
         });
     }
 

@@ -134,7 +134,12 @@ impl<O: Copy> Leg<O> {
 
     /// The next thing to tell the other leg.
     pub fn poll_signal(&mut self) -> Option<Signal> {
-        self.signals.pop_front()
+        let signal = self.signals.pop_front();
+        if signal.is_none() {
+            // Most of its life a leg has nothing to say: no room is held for it.
+            self.signals = VecDeque::new();
+        }
+        signal
     }
 
     /// Does what happened on the other leg.

@@ -9,7 +9,7 @@ const COOKIE: &str = "z9hG4bK";
 
 /// Branch, sent-by and method; for RFC 2543 peers the headers of 17.2.3 instead. The parts carry
 /// their lengths, so two different transactions never share a key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key(Box<[u8]>);
 
 impl Key {

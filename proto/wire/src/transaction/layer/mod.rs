@@ -14,7 +14,7 @@ use crate::method::Method;
 use crate::time::Time;
 use crate::transport::TransportKey;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// The two timers of a transaction. At equal times the retransmission goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,11 +39,11 @@ pub struct Layer<O> {
     limits: Limits,
     next_id: u64,
     clients: BTreeMap<ClientId, Client<O>>,
-    client_keys: BTreeMap<Key, ClientId>,
+    client_keys: HashMap<Key, ClientId>,
     /// Client transactions without any response, by whom they wait for.
     unheard: BTreeSet<(TransportKey, ClientId)>,
     servers: BTreeMap<ServerId, Server>,
-    server_keys: BTreeMap<Key, ServerId>,
+    server_keys: HashMap<Key, ServerId>,
     /// Bytes of the requests that `servers` keeps.
     server_bytes: usize,
     refused: u64,
@@ -64,10 +64,10 @@ impl<O: Copy> Layer<O> {
             limits,
             next_id: 0,
             clients: BTreeMap::new(),
-            client_keys: BTreeMap::new(),
+            client_keys: HashMap::new(),
             unheard: BTreeSet::new(),
             servers: BTreeMap::new(),
-            server_keys: BTreeMap::new(),
+            server_keys: HashMap::new(),
             server_bytes: 0,
             refused: 0,
             deadlines: Deadlines::default(),
