@@ -238,7 +238,8 @@ fn bench(arguments: &Arguments) -> Result<Section, Error> {
     section.say(format!(
         "User and system time of the whole process (`/proc/PID/stat`), divided by the packets that \
          arrived at the other end. The floor is one `epoll_wait` for many, one `recv` and one \
-         `send` a packet, as an own process. Target: at most {TARGET} times the floor. {}",
+         `send` a packet, as an own process. Where over 1 % was lost something else was running: \
+         take it again. Target: at most {TARGET} times the floor. {}",
         if missed.is_empty() {
             "Met.".to_owned()
         } else {
