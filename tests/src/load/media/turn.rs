@@ -127,8 +127,9 @@ impl Turn {
         self.lateness.last_mut().expect("there is always one")
     }
 
-    /// Sends what is due, after a stall at most a frame: whoever has too little of the processor
-    /// would else only send, ever later, and neither read nor obey. What is left out is counted.
+    /// Sends what is due, at most a frame of it: whoever has too little of the processor would
+    /// else only send, ever later, and neither read nor obey. Who is behind by more than another
+    /// frame leaves packets out, which is counted.
     fn send_due(&mut self) {
         for sent in 0.. {
             let (due, now) = (self.due(), self.clock.now());
@@ -136,7 +137,10 @@ impl Turn {
                 return;
             }
             if sent >= self.ptime {
-                return self.skip_until(now);
+                if now.since(due) > TURN * u32::from(self.ptime) {
+                    self.skip_until(now);
+                }
+                return;
             }
             let behind = now.since(due).as_nanos() as u64;
             let slot = (self.turn % u64::from(self.ptime)) as usize;
