@@ -6,8 +6,8 @@ use holdline_host::config::Cli;
 use holdline_host::log;
 use std::process::ExitCode;
 
-/// A call is some hundred small allocations, many of over 1 KiB and of all lifetimes: glibc spends a
-/// tenth of the program's time on putting them together again (`docs/benchmarks.md`).
+/// A call is some hundred small allocations of all lifetimes, many of over 1 KiB; what it costs in
+/// memory and time with and without is in `docs/benchmarks.md`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
