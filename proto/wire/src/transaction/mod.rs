@@ -44,7 +44,8 @@ impl Default for Timers {
     }
 }
 
-/// How much the layer keeps for requests from the network (RFC 3261 17.2).
+/// How much the layer keeps for requests from the network (RFC 3261 17.2). An eighth of each is
+/// kept back for requests inside dialogs: a flood of others must not keep anybody from hanging up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most live server transactions: 100,000.
@@ -58,6 +59,16 @@ impl Default for Limits {
         Limits {
             servers: 100_000,
             bytes: 256 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// What requests outside any dialog may take of it.
+    fn outside_dialogs(self) -> Limits {
+        Limits {
+            servers: self.servers - self.servers / 8,
+            bytes: self.bytes - self.bytes / 8,
         }
     }
 }

@@ -52,6 +52,8 @@ pub const MAX_DOCUMENT: usize = 1 << 20;
 pub const MAX_INSTANCES: usize = 4096;
 /// The longest URI, in bytes.
 const MAX_URI: usize = 2048;
+/// How much of a foreign member's name a reason shows, in characters.
+const MAX_SHOWN: usize = 64;
 
 impl TrunkDocument {
     /// Reads and checks a document. Unknown members are ignored; a port may be a string or a
@@ -153,7 +155,11 @@ impl<'a> Object<'a> {
         let object = Object { path, members };
         let mut seen = BTreeSet::new();
         match members.iter().find(|(name, _)| !seen.insert(name)) {
-            Some((name, _)) => Err(object.refused(name, "each member only once")),
+            Some((name, _)) => {
+                // The name is the sender's: a reason is read by people, and has its place in a log.
+                let shown: String = name.chars().take(MAX_SHOWN).collect();
+                Err(object.refused(&shown, "each member only once"))
+            }
             None => Ok(object),
         }
     }

@@ -444,3 +444,14 @@ fn json_test_suite_inside_a_document() {
         assert_eq!(TrunkDocument::parse(&bytes), plain, "{name}");
     }
 }
+
+/// A reason goes into logs: a long foreign name is not repeated whole. Found by fuzzing.
+// spec: X10
+#[test]
+fn a_reason_is_short_whatever_the_document_says() {
+    let name = "\u{e4}".repeat(100_000);
+    let twice = format!("{{\"{name}\": 1, \"{name}\": 2}}");
+    let (member, expected) = refusal(&twice);
+    assert_eq!(member, "\u{e4}".repeat(64));
+    assert_eq!(expected, "each member only once");
+}

@@ -41,7 +41,11 @@ impl<O: Copy> Layer<O> {
             return self.apply_server(now, server, effects, None);
         }
         let bytes = self.server_bytes + request.bytes().len();
-        if self.servers.len() >= self.limits.servers || bytes > self.limits.bytes {
+        let limits = match request.to_tag() {
+            Some(_) => self.limits,
+            None => self.limits.outside_dialogs(),
+        };
+        if self.servers.len() >= limits.servers || bytes > limits.bytes {
             self.refused += 1;
             return;
         }

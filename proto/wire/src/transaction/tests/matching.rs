@@ -158,7 +158,8 @@ fn new_requests_over_the_limits_are_dropped_and_counted() {
         ..Limits::default()
     };
     let by_bytes = Limits {
-        bytes: 2 * size + 1,
+        // Seven eighths of it hold two.
+        bytes: 16 * size / 7 + 2,
         ..Limits::default()
     };
     for limits in [by_count, by_bytes] {
@@ -182,6 +183,26 @@ fn new_requests_over_the_limits_are_dropped_and_counted() {
             ["request OPTIONS"]
         );
     }
+}
+
+/// Whoever floods us with requests outside dialogs leaves room to hang up.
+#[test]
+fn an_eighth_of_the_limits_is_for_requests_inside_dialogs() {
+    let to = "To: <sip:bob@example.com>";
+    let inside = |branch| request("BYE", branch).replace(to, &format!("{to};tag=t"));
+    let mut rig = Rig::new(udp());
+    let limits = Limits {
+        servers: 8,
+        ..Limits::default()
+    };
+    rig.layer = Layer::with_limits(Timers::default(), limits);
+    for n in 0..9 {
+        rig.take(request("OPTIONS", &format!("z9hG4bK{n}")));
+    }
+    assert_eq!((rig.layer.refused(), rig.layer.len()), (2, (0, 7)));
+    assert_eq!(rig.take(inside("z9hG4bKa")), ["request BYE"]);
+    assert_eq!(rig.take(inside("z9hG4bKb")), [""; 0]);
+    assert_eq!((rig.layer.refused(), rig.layer.len()), (3, (0, 8)));
 }
 
 #[test]
