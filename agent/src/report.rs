@@ -2,6 +2,7 @@
 
 use crate::core::{Event, Status};
 use holdline_host::Metrics;
+use holdline_host::trunk_source::Failure;
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts};
 use std::net::SocketAddr;
 use tracing::{info, warn};
@@ -12,6 +13,7 @@ pub struct Reporter {
     placed: IntCounter,
     answered: IntCounter,
     ended: IntCounterVec,
+    refused: IntCounterVec,
     moved: IntCounter,
     lost: IntCounter,
     failovers: IntCounterVec,
@@ -19,6 +21,7 @@ pub struct Reporter {
     suspicions: IntCounter,
     cleared: IntCounter,
     trunk_refused: IntCounter,
+    trunk_failed: IntCounterVec,
     trunk_version: IntGauge,
     ignored: IntCounterVec,
     ports_refused: IntCounter,
@@ -26,6 +29,7 @@ pub struct Reporter {
     moving: IntGauge,
     ports_used: IntGauge,
     ports_total: IntGauge,
+    transactions: IntGauge,
     ready: Gauge,
 }
 
@@ -52,6 +56,12 @@ impl Reporter {
             placed: counter("calls_placed_total", "INVITEs sent to nodes for new calls."),
             answered: counter("calls_answered_total", "Calls that were answered."),
             ended: labelled(metrics, "calls_ended_total", "Calls that ended.", "cause"),
+            refused: labelled(
+                metrics,
+                "calls_refused_total",
+                "INVITEs refused before they became calls.",
+                "status",
+            ),
             moved: counter("calls_moved_total", "Calls moved to another node."),
             lost: counter("calls_lost_total", "Calls that could not be moved."),
             failovers: labelled(
@@ -67,6 +77,12 @@ impl Reporter {
                 "Suspicions that were false.",
             ),
             trunk_refused: counter("trunk_documents_refused_total", "Invalid trunk documents."),
+            trunk_failed: labelled(
+                metrics,
+                "trunk_fetches_failed_total",
+                "Requests to the trunk's source that brought no valid document.",
+                "reason",
+            ),
             trunk_version: gauge("trunk_version", "Version of the trunk document in force."),
             ignored: labelled(
                 metrics,
@@ -79,6 +95,7 @@ impl Reporter {
             moving: gauge("calls_moving", "Calls on the move."),
             ports_used: gauge("media_ports_used", "Media port pairs in use."),
             ports_total: gauge("media_ports", "Media port pairs configured."),
+            transactions: gauge("sip_transactions", "SIP transactions, client and server."),
             ready: metrics.gauge("ready", "1 while new calls are taken."),
         }
     }
@@ -90,7 +107,16 @@ impl Reporter {
         self.moving.set(whole(status.moving));
         self.ports_used.set(whole(status.ports.0));
         self.ports_total.set(whole(status.ports.1));
+        self.transactions
+            .set(whole(status.transactions.0 + status.transactions.1));
         self.ready.set(if status.ready { 1.0 } else { 0.0 });
+    }
+
+    /// The trunk's source gave no valid document.
+    pub fn trunk_failed(&self, failure: Failure) {
+        self.trunk_failed
+            .with_label_values(&[failure.as_str()])
+            .inc();
     }
 
     /// Tells an event.
@@ -111,6 +137,10 @@ impl Reporter {
             } => {
                 self.ended.with_label_values(&[cause]).inc();
                 info!(%call, cause, generation, "call ended");
+            }
+            Event::CallRefused { status } => {
+                self.refused.with_label_values(&[&status.to_string()]).inc();
+                tracing::debug!(status, "call refused");
             }
             Event::CallMoved {
                 failover,

@@ -5,6 +5,7 @@ use crate::core::{AgentCore, In, Operator, Out, Status};
 use crate::report::Reporter;
 use axum::Router;
 use holdline_host::http::{Pages, bind, serve};
+use holdline_host::metrics::ReceiveDrops;
 use holdline_host::published::Published;
 use holdline_host::relay_link::RelayLink;
 use holdline_host::signals::{Signal, listen};
@@ -32,6 +33,7 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     let machinery = Machinery::start()?;
     let tasks = machinery.tasks();
     let sockets = SipSockets::bind(&config.sip.listen, SocketOptions::default())?;
+    metrics.register(ReceiveDrops::new(sockets.inodes()));
     let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
     let core = AgentCore::new(config.settings(sip), clock::seed()?);
 
@@ -45,7 +47,8 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     };
     let relay = RelayLink::start(relay_config, inbox.clone(), In::Media, metrics)?;
 
-    let (turn, events, gauges) = (relay.clone(), reporter.clone(), reporter);
+    let (turn, events, counters) = (relay.clone(), reporter.clone(), reporter.clone());
+    let gauges = reporter;
     let publish = status.clone();
     let handle = driver
         .on_output(move |_, output| match output {
@@ -61,7 +64,7 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
         })
         .spawn("holdline-core")?;
 
-    let documents = inbox.clone();
+    let (documents, failures) = (inbox.clone(), counters);
     let on_fetched = move |fetched| match fetched {
         Fetched::NotModified => {}
         Fetched::Document { bytes, stored, .. } => {
@@ -72,7 +75,8 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
                 warn!("trunk document not taken: the core is busy");
             }
         }
-        Fetched::Failed(reason) => warn!(reason, "trunk document not fetched"),
+        // The source has logged it.
+        Fetched::Failed { failure, .. } => failures.trunk_failed(failure),
     };
     let trunk = config.trunk.first().ok_or("no [[trunk]]")?;
     let mut options = SourceOptions::new(&trunk.config);

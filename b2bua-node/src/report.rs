@@ -137,6 +137,14 @@ impl Reporter {
                 self.ignored.with_label_values(&["garbage"]).inc();
                 debug!(%from, "no SIP message");
             }
+            Event::Malformed(from) => {
+                self.ignored.with_label_values(&["malformed"]).inc();
+                debug!(%from, "malformed request refused");
+            }
+            Event::Overloaded(from) => {
+                self.ignored.with_label_values(&["overload"]).inc();
+                debug!(%from, "too many transactions: request dropped");
+            }
             Event::ParkingFull => self.ignored.with_label_values(&["paused"]).inc(),
             other => self.cluster(other),
         }

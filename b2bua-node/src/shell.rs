@@ -8,6 +8,7 @@ use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use holdline_host::http::{Document, Pages, bind, serve};
+use holdline_host::metrics::ReceiveDrops;
 use holdline_host::published::Published;
 use holdline_host::relay_link::RelayLink;
 use holdline_host::signals::{Signal, listen};
@@ -36,6 +37,7 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     let tasks = machinery.tasks();
     let pages = bind(config.http.listen)?;
     let sockets = SipSockets::bind(&config.sip.listen, SocketOptions::default())?;
+    metrics.register(ReceiveDrops::new(sockets.inodes()));
     let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
     // A generator of its own: the tags that the core draws must not tell the incarnation.
     let incarnation = Tokens::new(clock::seed()?).tag();

@@ -38,7 +38,11 @@ impl AgentCore {
             None if self.is_witness(&from) => self.env.cluster.heard_calling_server(now),
             None => {}
         }
+        let refused = self.env.layer.refused();
         self.env.layer.receive(now, from, message);
+        if self.env.layer.refused() > refused {
+            self.ignore(from, "too many transactions");
+        }
     }
 
     /// Whether a calling server's message shows that our network works (spec: X21): one on this
@@ -171,7 +175,7 @@ impl AgentCore {
         match message.method() {
             Method::Invite if self.env.cluster.node_at(from.remote).is_some() => {
                 // Calls from the cluster to the calling server are not configured.
-                self.env.refuse(now, server, 403, None);
+                self.env.refuse_call(now, server, 403, None);
             }
             Method::Invite => self.on_new_call(now, server, message, from),
             Method::Cancel => {
@@ -350,7 +354,8 @@ impl AgentCore {
         match TrunkDocument::parse(&document) {
             Ok(document) => {
                 let changes = self.env.cluster.apply(now, &document);
-                if !changes.is_empty() {
+                let told = self.env.trunk_version.replace(document.version);
+                if !changes.is_empty() || told != Some(document.version) {
                     let (version, instances) = (document.version, document.instances.len());
                     self.env.event(Event::TrunkChanged { version, instances });
                 }

@@ -87,6 +87,8 @@ pub struct Env {
     pub relay: Vec<Command>,
     pub outputs: VecDeque<Output<Out>>,
     pub ignored: u64,
+    /// The version of the trunk document in force.
+    pub trunk_version: Option<u64>,
     pub tombs: BTreeMap<u64, Box<str>>,
     next_tomb: u64,
 }
@@ -115,6 +117,7 @@ impl Env {
             relay: Vec::new(),
             outputs: VecDeque::new(),
             ignored: 0,
+            trunk_version: None,
             tombs: BTreeMap::new(),
             next_tomb: 0,
             settings,

@@ -141,6 +141,11 @@ pub enum Event {
         /// Why, in a word.
         reason: &'static str,
     },
+    /// An INVITE was refused before it became a call.
+    CallRefused {
+        /// With this status.
+        status: u16,
+    },
     /// A media port could not be opened.
     PortRefused {
         /// The address.

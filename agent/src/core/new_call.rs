@@ -33,7 +33,7 @@ impl AgentCore {
         from: TransportKey,
     ) {
         if let Some((status, header)) = self.refusal(invite) {
-            return self.env.refuse(now, server, status, header);
+            return self.env.refuse_call(now, server, status, header);
         }
         let replacing = match self.replaced_by(invite) {
             Ok(replacing) => replacing,
@@ -63,7 +63,7 @@ impl AgentCore {
                 self.env.timers.set(Timer::SetupOver(key), now + patience);
                 self.place(now, key);
             }
-            Err(reject) => self.env.refuse(now, server, reject.status, None),
+            Err(reject) => self.env.refuse_call(now, server, reject.status, None),
         }
     }
 
@@ -306,6 +306,18 @@ impl Env {
         if let Ok(bytes) = builder.finish(None) {
             self.layer.respond(now, server, status, bytes);
         }
+    }
+
+    /// Refuses an INVITE that does not become a call.
+    pub fn refuse_call(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        status: u16,
+        header: Option<(Name<'static>, String)>,
+    ) {
+        self.event(Event::CallRefused { status });
+        self.refuse(now, server, status, header);
     }
 
     /// A Retry-After header for a 503.

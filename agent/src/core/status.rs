@@ -20,6 +20,8 @@ pub struct Status {
     pub moving: usize,
     /// Media port pairs in use, and configured.
     pub ports: (usize, usize),
+    /// Client and server transactions.
+    pub transactions: (usize, usize),
     /// Requests that got no answer (spec: X40).
     pub ignored: u64,
     /// Whether new calls are refused.
@@ -66,6 +68,7 @@ pub(super) fn status(core: &AgentCore, now: Time) -> Status {
         calls: core.calls.len(),
         moving: core.failovers.moving(),
         ports: core.env.ports.usage(),
+        transactions: core.env.layer.len(),
         ignored: core.env.ignored,
         draining: core.draining,
         ready: !core.draining && core.env.cluster.any_alive(),

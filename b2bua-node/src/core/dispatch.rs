@@ -17,7 +17,11 @@ impl NodeCore {
     pub(super) fn message(&mut self, now: Time, from: TransportKey, bytes: Bytes) {
         match Message::parse(bytes) {
             Ok(message) if self.is_welcome(&message, from) => {
+                let refused = self.env.layer.refused();
                 self.env.layer.receive(now, from, message);
+                if self.env.layer.refused() > refused {
+                    self.env.event(Event::Overloaded(from.remote));
+                }
             }
             Ok(_) => self.env.event(Event::UnknownSource(from.remote)),
             Err(ParseError::KeepAlive) => {}
@@ -31,6 +35,7 @@ impl NodeCore {
                 if let Some(side) = side.filter(|_| *request.method() != Method::Ack) {
                     self.env
                         .answer_statelessly(side, &request, from, status, reason);
+                    self.env.event(Event::Malformed(from.remote));
                 } else {
                     self.env.event(Event::UnknownSource(from.remote));
                 }

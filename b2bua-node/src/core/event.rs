@@ -89,6 +89,10 @@ pub enum Event {
     UnknownSource(SocketAddr),
     /// A datagram that is no SIP.
     Garbage(SocketAddr),
+    /// A request that was refused as it stood: 400 or 505.
+    Malformed(SocketAddr),
+    /// A new request while too many transactions are live: dropped, its sender repeats it.
+    Overloaded(SocketAddr),
     /// A session description could not be carried.
     Uncarried {
         /// The call.

@@ -218,12 +218,13 @@ impl World {
     /// What a node told.
     pub(super) fn heard_node(&mut self, host: usize, event: &b2bua_node::core::Event) {
         use b2bua_node::core::Event::{
-            BindFailed, Garbage, ParkingFull, StoreDown, Uncarried, UnknownSource,
+            BindFailed, Garbage, Malformed, Overloaded, ParkingFull, StoreDown, Uncarried,
+            UnknownSource,
         };
         let fault = matches!(self.plan.store_fault, super::plan::StoreFault::Down(..));
         let bad = match event {
             BindFailed { .. } | Garbage(_) | ParkingFull | Uncarried { .. } => true,
-            UnknownSource(_) => true,
+            UnknownSource(_) | Malformed(_) | Overloaded(_) => true,
             StoreDown => !fault && !self.hosts[host].cut,
             _ => false,
         };

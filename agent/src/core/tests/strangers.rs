@@ -25,6 +25,19 @@ fn a_stranger_gets_no_answer_and_is_counted() {
     assert_eq!(world.core.live_calls(), 1);
 }
 
+/// An INVITE that becomes no call is answered and counted by what it was told.
+#[test]
+fn a_call_too_many_is_refused_and_counted() {
+    let mut world = World::with(1, |settings| settings.max_calls = 1);
+    let mut call = world.call_up();
+    world.invite("sip:2001@127.0.0.1:5070", "", world::OFFER);
+    let refusal = world.pbx_gets("503");
+    let after = refusal.text(holdline_wire::header::Name::RetryAfter);
+    assert!(after.is_some());
+    assert!(world.events.contains(&Event::CallRefused { status: 503 }));
+    world.hang_up(&mut call);
+}
+
 // spec: X40
 #[test]
 fn each_leg_has_tags_and_a_call_id_of_its_own() {

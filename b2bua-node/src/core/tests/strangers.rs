@@ -24,6 +24,18 @@ fn strangers_get_no_answer_and_are_counted() {
     assert_eq!(counted.count(), 3);
 }
 
+/// What a peer sends wrongly is answered, and counted all the same.
+#[test]
+fn a_malformed_request_of_a_peer_is_refused_and_counted() {
+    let mut bench = Bench::new();
+    let wrong = text(&invite("x1", "", OFFER)).replace("1 INVITE", "1 BYE");
+    bench.agent_sends(wrong.into());
+    bench.agent_gets("400");
+    let malformed = |event: &&Event| matches!(event, Event::Malformed(_));
+    assert_eq!(bench.events.iter().filter(malformed).count(), 1);
+    assert_eq!(bench.core.live_calls(), 0);
+}
+
 /// Whoever names a tag of 96 random bits is part of the call, whatever his address.
 #[test]
 fn a_peer_inside_a_dialog_may_move() {

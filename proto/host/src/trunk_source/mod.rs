@@ -85,8 +85,44 @@ pub enum Fetched {
         /// Whether it comes from the disk, because the source did not answer.
         stored: bool,
     },
-    /// No valid document; the reason is printable.
-    Failed(String),
+    /// No valid document; the last one stays in force.
+    Failed {
+        /// What kind of failure.
+        failure: Failure,
+        /// What happened, printable.
+        reason: String,
+    },
+}
+
+/// Why a request brought no valid document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection, no HTTP, or an answer that was cut off.
+    Transport,
+    /// Not answered in time, the body included.
+    Timeout,
+    /// A status other than 200, and than 304 where that may come.
+    Status,
+    /// A redirect: none is followed (spec: X12).
+    Redirect,
+    /// Longer than a document may be.
+    TooLong,
+    /// No trunk document.
+    Invalid,
+}
+
+impl Failure {
+    /// The failure in a word, for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Failure::Transport => "transport",
+            Failure::Timeout => "timeout",
+            Failure::Status => "status",
+            Failure::Redirect => "redirect",
+            Failure::TooLong => "too long",
+            Failure::Invalid => "invalid",
+        }
+    }
 }
 
 /// Asks for a request at once: for a webhook, or an operator.
@@ -206,12 +242,18 @@ impl<F: FnMut(Fetched)> Poller<F> {
     async fn poll(&mut self, timeout: Duration) {
         let fetched = match tokio::time::timeout(timeout, self.fetch()).await {
             Ok(Ok(fetched)) => fetched,
-            Ok(Err(reason)) => Fetched::Failed(escape(reason.as_bytes())),
-            Err(_) => Fetched::Failed(format!("no whole answer in {timeout:?}")),
+            Ok(Err((failure, reason))) => Fetched::Failed {
+                failure,
+                reason: escape(reason.as_bytes()),
+            },
+            Err(_) => Fetched::Failed {
+                failure: Failure::Timeout,
+                reason: format!("no whole answer in {timeout:?}"),
+            },
         };
         let mut keep = None;
         match &fetched {
-            Fetched::Failed(reason) => {
+            Fetched::Failed { reason, .. } => {
                 self.failures = self.failures.saturating_add(1);
                 tracing::warn!(
                     failures = self.failures,
@@ -234,7 +276,7 @@ impl<F: FnMut(Fetched)> Poller<F> {
         }
     }
 
-    async fn fetch(&mut self) -> Result<Fetched, String> {
+    async fn fetch(&mut self) -> Result<Fetched, (Failure, String)> {
         let mut request = self.client.get(self.uri.clone());
         if let Some(etag) = &self.etag {
             request = request.header(IF_NONE_MATCH, etag);
@@ -244,24 +286,25 @@ impl<F: FnMut(Fetched)> Poller<F> {
             StatusCode::OK => {}
             StatusCode::NOT_MODIFIED if self.etag.is_some() => return Ok(Fetched::NotModified),
             status if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
-                return Err(format!(
-                    "status {}: redirects are not followed",
-                    status.as_u16()
-                ));
+                let status = status.as_u16();
+                let reason = format!("status {status}: redirects are not followed");
+                return Err((Failure::Redirect, reason));
             }
-            status => return Err(format!("status {}", status.as_u16())),
+            status => return Err((Failure::Status, format!("status {}", status.as_u16()))),
         }
         let etag = response.headers().get(ETAG).and_then(|e| e.to_str().ok());
         let etag = etag.filter(|e| e.len() <= MAX_ETAG).map(str::to_owned);
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(reason)? {
             if body.len() + chunk.len() > MAX_DOCUMENT {
-                return Err(format!("the document is longer than {MAX_DOCUMENT} bytes"));
+                let reason = format!("the document is longer than {MAX_DOCUMENT} bytes");
+                return Err((Failure::TooLong, reason));
             }
             body.extend_from_slice(&chunk);
         }
         let bytes = body.freeze();
-        let document = TrunkDocument::parse(&bytes).map_err(|e| e.to_string())?;
+        let document =
+            TrunkDocument::parse(&bytes).map_err(|error| (Failure::Invalid, error.to_string()))?;
         Ok(Fetched::Document {
             document,
             bytes,
@@ -272,7 +315,7 @@ impl<F: FnMut(Fetched)> Poller<F> {
 }
 
 /// The innermost causes, without the URI: it may hold a password.
-fn reason(error: reqwest::Error) -> String {
+fn reason(error: reqwest::Error) -> (Failure, String) {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = error.source();
@@ -280,7 +323,7 @@ fn reason(error: reqwest::Error) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    text
+    (Failure::Transport, text)
 }
 
 #[cfg(test)]

@@ -80,8 +80,12 @@ impl Source {
     }
 
     fn failure(&self) -> String {
+        self.failed().1
+    }
+
+    fn failed(&self) -> (Failure, String) {
         match self.next() {
-            Fetched::Failed(reason) => reason,
+            Fetched::Failed { failure, reason } => (failure, reason),
             other => panic!("expected a failure, got {other:?}"),
         }
     }
@@ -175,15 +179,18 @@ fn what_is_no_document_is_a_failure_with_its_reason_and_is_tried_again() {
         _ => say(stream, "this is not HTTP\r\n\r\n"),
     });
     let source = source(address, LONG, None);
-    assert_eq!(source.failure(), "status 302: redirects are not followed");
-    assert_eq!(source.failure(), "status 500");
-    assert_eq!(source.failure(), "status 304");
-    let invalid = source.failure();
+    let redirect = "status 302: redirects are not followed";
+    assert_eq!(source.failed(), (Failure::Redirect, redirect.to_owned()));
+    assert_eq!(source.failed(), (Failure::Status, "status 500".to_owned()));
+    assert_eq!(source.failed(), (Failure::Status, "status 304".to_owned()));
+    let (failure, invalid) = source.failed();
+    assert_eq!(failure, Failure::Invalid);
     assert!(invalid.starts_with("trunk document: "), "{invalid}");
     assert!(!invalid.contains('\x1b'), "{invalid}");
     assert_eq!(source.version(), (1, false));
     source.refresh.now();
-    let garbage = source.failure();
+    let (failure, garbage) = source.failed();
+    assert_eq!(failure, Failure::Transport);
     assert!(!garbage.contains("pass"), "{garbage}");
 }
 
@@ -214,13 +221,13 @@ fn what_is_too_long_too_slow_or_cut_off_is_a_failure() {
         _ => say(stream, &ok(&document(1), "\"one\"")),
     });
     let source = source(address, LONG, None);
-    assert_eq!(
-        source.failure(),
-        "the document is longer than 1048576 bytes"
-    );
-    assert_eq!(source.failure(), "no whole answer in 1s");
+    let too_long = "the document is longer than 1048576 bytes";
+    assert_eq!(source.failed(), (Failure::TooLong, too_long.to_owned()));
+    let late = "no whole answer in 1s".to_owned();
+    assert_eq!(source.failed(), (Failure::Timeout, late));
     for _ in 0..2 {
-        let cut = source.failure();
+        let (failure, cut) = source.failed();
+        assert_eq!(failure, Failure::Transport);
         assert!(cut.contains("body") || cut.contains("end of file"), "{cut}");
     }
     assert_eq!(source.version(), (1, false));
