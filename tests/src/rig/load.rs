@@ -3,6 +3,7 @@
 use super::{Error, Report, Rig, binary};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -44,10 +45,20 @@ impl Rig {
     pub fn load(
         &mut self,
         plan: &Plan,
+        act: impl FnMut(&mut Rig, Moment) -> Result<(), Error>,
+    ) -> Result<Report, Error> {
+        self.load_via(self.block.agent_sip(), plan, act)
+    }
+
+    /// The same with INVITEs sent to `first_hop`, who passes them on to the agent.
+    pub fn load_via(
+        &mut self,
+        first_hop: SocketAddr,
+        plan: &Plan,
         mut act: impl FnMut(&mut Rig, Moment) -> Result<(), Error>,
     ) -> Result<Report, Error> {
         let json = self.dir().join("load.json");
-        let args = arguments(self, plan, &json.to_string_lossy());
+        let args = arguments(self, first_hop, plan, &json.to_string_lossy());
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let output = self
             .household()
@@ -73,9 +84,9 @@ impl Rig {
     }
 }
 
-fn arguments(rig: &Rig, plan: &Plan, json: &str) -> Vec<String> {
+fn arguments(rig: &Rig, first_hop: SocketAddr, plan: &Plan, json: &str) -> Vec<String> {
     let mut args: Vec<String> = [
-        ("--agent", rig.block.agent_sip().to_string()),
+        ("--agent", first_hop.to_string()),
         ("--caller-listen", rig.block.caller().to_string()),
         ("--callee-listen", rig.block.callee().to_string()),
         ("--calls", plan.calls.to_string()),
