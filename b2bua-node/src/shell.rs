@@ -50,6 +50,8 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     let inbox = driver.inbox();
     let relay_config = RelayConfig {
         dscp: Some(config.media.dscp),
+        // A node judges nobody by their media.
+        tick: None,
         ..RelayConfig::new(clock.epoch())
     };
     let relay = RelayLink::start(relay_config, inbox.clone(), In::Media, metrics)?;

@@ -160,7 +160,7 @@ pub struct GroupTick {
     pub newest: Time,
 }
 
-/// Every 10 ms, after draining the sockets.
+/// Every 10 ms while there is a stream, after draining the sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tick {
     /// When it was made.

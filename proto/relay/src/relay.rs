@@ -23,8 +23,8 @@ pub struct RelayConfig {
     pub epoch: Instant,
     /// Threads that share the streams; one bears over a thousand calls.
     pub threads: usize,
-    /// Time between reports; 10 ms.
-    pub tick: Duration,
+    /// Time between reports while there are streams; 10 ms. `None` where nobody reads them.
+    pub tick: Option<Duration>,
     /// Commands that may wait, for each thread.
     pub queue: usize,
     /// Receive buffer of each port, bytes; 64 KiB hold over a second of a G.711 stream.
@@ -39,7 +39,7 @@ impl RelayConfig {
         RelayConfig {
             epoch,
             threads: 1,
-            tick: Duration::from_millis(10),
+            tick: Some(Duration::from_millis(10)),
             queue: 8192,
             receive_buffer: 64 * 1024,
             dscp: Some(46),
@@ -142,7 +142,9 @@ impl Thread {
             reports: Vec::new(),
             shared: Arc::clone(&shared),
             epoch: config.epoch,
-            tick: config.tick.max(Duration::from_millis(1)),
+            tick: config.tick.map(|tick| tick.max(Duration::from_millis(1))),
+            // One tick is the sum of all threads, so with several none may pause by itself.
+            pauses: config.threads <= 1,
             more_commands: false,
         };
         let thread = std::thread::Builder::new()

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 pub(crate) const WAKER: u64 = u64::MAX;
 /// Commands taken at a time, so that packets wait for no more than their socket calls: about 1 ms.
 const COMMANDS_AT_A_TIME: usize = 16;
+/// The timeout with which epoll waits for a command only.
+const FOREVER: i32 = -1;
 /// Events taken at a time.
 pub(crate) const EVENTS_AT_A_TIME: usize = 256;
 /// Rounds of events after which a tick that is due is made even if more packets wait.
@@ -37,7 +39,9 @@ pub(crate) struct Worker {
     pub(crate) reports: Vec<Report>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) epoch: Instant,
-    pub(crate) tick: Duration,
+    pub(crate) tick: Option<Duration>,
+    /// Whether ticks stop while there is no stream: an idle program sleeps.
+    pub(crate) pauses: bool,
     /// Commands may be left in the queue though the waker was cleared.
     pub(crate) more_commands: bool,
 }
@@ -45,26 +49,30 @@ pub(crate) struct Worker {
 impl Worker {
     /// Runs until it is told to stop.
     pub(crate) fn run(mut self) {
-        let mut due = self.now() + self.tick;
+        let mut due = self.next_due().filter(|_| !self.pauses);
         let mut buffer = [0; BUFFER];
         while !self.shared.stop.load(Ordering::Acquire) {
-            let timeout = if self.more_commands {
-                0
-            } else {
-                self.millis_until(self.table.silence_due().map_or(due, |at| at.min(due)))
+            let wake = [due, self.table.silence_due()].into_iter().flatten().min();
+            let timeout = match wake {
+                _ if self.more_commands => 0,
+                Some(at) => self.millis_until(at),
+                None => FOREVER,
             };
             self.turn(timeout, &mut buffer);
             self.send_silence(&mut buffer);
             if self.more_commands {
                 self.take_commands();
             }
-            if self.now() >= due {
+            if due.is_none() && !self.table.is_empty() {
+                due = self.next_due();
+            }
+            if let Some(at) = due.filter(|at| self.now() >= *at) {
                 for _ in 0..ROUNDS_BEFORE_TICK {
                     if self.turn(0, &mut buffer) == 0 {
                         break;
                     }
                 }
-                due = self.report(due);
+                due = self.report(at);
             }
             if !self.reports.is_empty() {
                 self.gather.push(&mut self.reports);
@@ -236,8 +244,13 @@ impl Worker {
         }
     }
 
+    /// When the next tick is, counted from now.
+    fn next_due(&self) -> Option<Time> {
+        Some(self.now() + self.tick?)
+    }
+
     /// Reports on the tick that was due; when the next one is.
-    fn report(&mut self, due: Time) -> Time {
+    fn report(&mut self, due: Time) -> Option<Time> {
         let at = self.now();
         let tick = self.table.tick(at, at.since(due));
         // What happened before the tick goes before it.
@@ -245,8 +258,15 @@ impl Worker {
             self.gather.push(&mut self.reports);
         }
         self.gather.tick(self.thread, tick);
-        let next = due + self.tick;
+        if self.pauses && self.table.is_empty() {
+            return None;
+        }
+        let next = due + self.tick?;
         // After a pause the ticks that were missed are not made up for.
-        if next > at { next } else { at + self.tick }
+        if next > at {
+            Some(next)
+        } else {
+            self.next_due()
+        }
     }
 }

@@ -18,6 +18,37 @@ fn silent(endpoint: &UdpSocket) {
     endpoint.set_nonblocking(false).unwrap();
 }
 
+/// Ticks say who was heard; while there is no stream the thread sleeps.
+#[test]
+fn without_a_stream_there_is_no_tick() {
+    let bench = Bench::new(19);
+    let tick = |report: Report| match report {
+        Report::Tick(tick) => Some(tick),
+        _ => None,
+    };
+    let none = |bench: &Bench| {
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(
+            !bench
+                .reports
+                .try_iter()
+                .any(|report| tick(report).is_some())
+        );
+    };
+    none(&bench);
+    bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), false);
+    for _ in 0..3 {
+        bench.wait(tick);
+    }
+    bench.send(Command::Remove { stream: STREAM });
+    bench.wait(|report| matches!(report, Report::Removed { .. }).then_some(()));
+    // The one that was under way.
+    bench.wait(tick);
+    none(&bench);
+    bench.install(2, bench.side(4200, 5000), bench.side(4300, 6000), false);
+    bench.wait(tick);
+}
+
 // spec: X41
 #[test]
 fn packets_pass_both_ways_from_their_peers_only() {
