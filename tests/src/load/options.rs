@@ -81,7 +81,7 @@ pub struct Options {
     /// Who hangs up, after --hold-time and at the end.
     #[arg(long, default_value = "both", value_enum)]
     pub hang_up_by: Actors,
-    /// Let calls do something while they are watched: MOMENT:STEP[:WHO[:CALLS]], say 3s:hold,
+    /// Let calls do something while they are watched: MOMENT:STEP, MOMENT:STEP:WHO or MOMENT:STEP:WHO:CALLS, say 3s:hold,
     /// 4s:unhold:caller, 3.02s:bye:callee:20; STEP is hold, unhold or bye, CALLS the number of
     /// calls (the first ones), paced by --calls-per-second. Repeatable.
     #[arg(long)]
