@@ -72,6 +72,19 @@ impl<'a> NameAddr<'a> {
         tags.map(|param| super::scan::unquote(param.value.unwrap_or_default()))
     }
 
+    /// Whether a quoted value in the parameters never ends: what is written behind it would be a
+    /// part of it.
+    pub(crate) fn is_open(&self) -> bool {
+        let mut at = 0;
+        while let Some(quote) = memchr(b'"', &self.params[at..]) {
+            match after_quoted(self.params, at + quote) {
+                Some(after) => at = after,
+                None => return true,
+            }
+        }
+        false
+    }
+
     /// `display <uri>` without any parameter, for the From or To of a new request.
     pub fn without_params(&self) -> Vec<u8> {
         let mut value = Vec::with_capacity(self.display.len() + self.uri.len() + 3);

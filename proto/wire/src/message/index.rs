@@ -381,11 +381,12 @@ fn judge(
 }
 
 /// Whether a From or To has at most one tag, and that a token (RFC 3261 section 19.3): another
-/// could be neither compared nor written into what we send in the dialog.
+/// could be neither compared nor written into what we send in the dialog. Nor may a quote be open
+/// at the end, since a tag of ours would stand inside of it.
 fn has_sound_tag(party: NameAddr<'_>) -> bool {
     let mut tags = party.tags();
     let sound = tags.next().is_none_or(is_token);
-    sound && tags.next().is_none()
+    sound && tags.next().is_none() && !party.is_open()
 }
 
 /// Whether `id` can be compared and copied: text without white space or control characters.
