@@ -445,7 +445,7 @@ fn json_test_suite_inside_a_document() {
     }
 }
 
-/// A reason goes into logs: a long foreign name is not repeated whole. Found by fuzzing.
+/// A reason goes into logs: a long foreign name is not repeated whole.
 // spec: X10
 #[test]
 fn a_reason_is_short_whatever_the_document_says() {
