@@ -92,9 +92,8 @@ fn to(builder: Builder, request: &Message, to_tag: Option<&str>) -> Builder {
     // Also one that cannot be read: a second tag would not be found behind it.
     let tagged = address.is_some_and(|to| to.tags().next().is_some());
     // Behind an open quote nothing would be found; the request is refused for it.
-    let closed = address
-        .filter(NameAddr::is_open)
-        .map(|to| to.without_params());
+    let open = address.filter(|to| !tagged && to.is_open());
+    let closed = open.map(|to| to.without_params());
     let value = closed.as_deref().unwrap_or(value);
     match to_tag.filter(|_| !tagged) {
         Some(tag) => builder.raw(b"To", &[value, b";tag=", tag.as_bytes()].concat()),
