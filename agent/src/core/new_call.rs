@@ -37,7 +37,7 @@ impl AgentCore {
         }
         let replacing = match self.replaced_by(invite) {
             Ok(replacing) => replacing,
-            Err(status) => return self.env.refuse(now, server, status, None),
+            Err(status) => return self.env.refuse_call(now, server, status, None),
         };
         let hops = invite.max_forwards().unwrap_or(70);
         let kept = Kept::of(server, invite, Passage::of(invite), hops.saturating_sub(1));

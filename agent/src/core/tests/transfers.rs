@@ -2,6 +2,7 @@
 
 use super::world::{self, ANSWER, OFFER, ms, replaces};
 use super::*;
+use crate::core::Event;
 use holdline_wire::header::{Name, NameAddr, Replaces};
 use holdline_wire::uri::SipUri;
 use holdline_wire::{Message, Method};
@@ -95,6 +96,10 @@ fn what_rfc_3891_refuses_is_refused() {
         transfer(&mut world, &extra);
         world.pbx_gets(status);
         assert!(world.next_invite().is_none(), "{extra}");
+        let refused = Event::CallRefused {
+            status: status.parse().unwrap(),
+        };
+        assert_eq!(world.events.pop(), Some(refused), "{extra}");
     }
     // The call that was named lives on.
     world.pbx_requests(&mut call, Method::Info, None);
