@@ -27,7 +27,7 @@ class Call(pj.Call):
         super().__init__(ua.account, call_id)
         self.ua = ua
         self.sip_id = ""  # known once PJSIP has made the dialog
-        self.replaced = False
+        self.replaced = self.ended = False
         self.recorder = None  # its own, with --record-dir
 
     def describe(self):
@@ -40,8 +40,14 @@ class Call(pj.Call):
         info, fields = self.describe()
         emit("state", **fields)
         if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            # Later, as the object must outlive the callback that it is in.
-            self.ua.later(0, lambda: self in self.ua.calls and self.ua.calls.remove(self))
+            # PJSIP knows calls by small numbers and gives this one's to the next call, maybe before this
+            # callback's poll returns. The destructor hangs up whichever call has the number by then, so
+            # the object is kept until the process ends.
+            self.ended = True
+            self.ua.ended.append(self)
+            self.ua.later(0, lambda: setattr(self, "recorder", None))  # completes its file
+            if self in self.ua.calls:
+                self.ua.calls.remove(self)
 
     def onCallMediaState(self, prm):
         self.connect()
@@ -133,7 +139,7 @@ class Account(pj.Account):
 class Agent:
     def __init__(self, args):
         self.args = args
-        self.calls, self.timers, self.stop = [], [], False
+        self.calls, self.ended, self.timers, self.stop = [], [], [], False
         self.endpoint = pj.Endpoint()
         self.endpoint.libCreate()
         config = pj.EpConfig()
@@ -213,7 +219,7 @@ class Agent:
             emit("record", path=path, call_id=call.sip_id)
 
     def live(self):
-        return [call for call in self.calls if call.isActive() and not call.replaced]
+        return [call for call in self.calls if call.isActive() and not (call.replaced or call.ended)]
 
     def command(self, line):
         word, rest = (line.strip() + " ").split(" ", 1)
@@ -276,8 +282,6 @@ class Agent:
         self.close()
 
     def fire(self):
-        # A function of its own: a name that kept the last action would keep its call too, and the
-        # destructor of an ended call hangs up whichever call has its number by then.
         now = time.monotonic()
         due = [timer for timer in self.timers if timer[0] <= now]
         self.timers = [timer for timer in self.timers if timer[0] > now]
@@ -298,7 +302,7 @@ class Agent:
         while self.live() and time.monotonic() < until:
             self.endpoint.libHandleEvents(10)
         # PJSIP objects must go before the library does, in this order.
-        for call in self.calls:
+        for call in self.calls + self.ended:
             call.recorder = None
         self.recorder = self.source = self.silence = None
         self.calls.clear()
