@@ -1,7 +1,7 @@
 //! The agent's configuration file; `docs/configuration.md` lists every key.
 
 use crate::cluster::HealthConfig;
-use crate::core::{Moving, Settings};
+use crate::core::{Bounds, Moving, Pace, Settings, Targets};
 use holdline_host::config::{ListenAddr, PortRange, optional_duration};
 use holdline_host::log::LogConfig;
 use ipnet::IpNet;
@@ -118,12 +118,24 @@ pub struct Health {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Failover {
-    /// Time between two failover INVITEs (spec: X23).
-    #[serde(deserialize_with = "optional_duration")]
-    pub spacing: Option<Duration>,
-    /// All of them leave within this time (spec: D25).
+    /// `adaptive` or `window` (spec: X23, D25).
+    pub pacing: Pace,
+    /// All INVITEs of a verdict leave within this time (spec: D25).
     #[serde(deserialize_with = "optional_duration")]
     pub window: Option<Duration>,
+    /// INVITEs without an answer that a node gets at first (spec: X23).
+    pub in_flight: Option<usize>,
+    /// The most that it gets while it answers at once.
+    pub in_flight_max: Option<usize>,
+    /// `weighted` or `uniform` (spec: X23, D24).
+    pub targets: Targets,
+    /// How long a node may ask to be left alone (spec: X24).
+    #[serde(deserialize_with = "optional_duration")]
+    pub retry_after_max: Option<Duration>,
+    /// Called numbers whose calls go first (spec: X23).
+    pub emergency_numbers: Vec<Box<str>>,
+    /// Verdicts are told, and nothing moves (spec: X21).
+    pub dry_run: bool,
     /// Patience with one node (spec: X24).
     #[serde(deserialize_with = "optional_duration")]
     pub attempt_timeout: Option<Duration>,
@@ -178,6 +190,7 @@ impl Config {
         zero("health.probe_interval", self.health.probe_interval)?;
         zero("health.silence", self.health.silence)?;
         zero("health.media_silence", self.health.media_silence)?;
+        self.failover.validate()?;
         zero("failover.attempt_timeout", self.failover.attempt_timeout)?;
         zero("failover.progress_timeout", self.failover.progress_timeout)?;
         zero("failover.hold_time", self.failover.hold_time)?;
@@ -188,7 +201,7 @@ impl Config {
     /// What the core needs of it.
     pub fn settings(&self, sip: SocketAddr) -> Settings {
         let ports = self.media.ports.ports();
-        let (health, moving) = (HealthConfig::default(), Moving::default());
+        let health = HealthConfig::default();
         Settings {
             trunk: self
                 .trunk
@@ -211,15 +224,51 @@ impl Config {
                 return_run: self.health.return_run.unwrap_or(health.return_run),
                 ..health
             },
-            moving: Moving {
-                spacing: self.failover.spacing.unwrap_or(moving.spacing),
-                window: self.failover.window.unwrap_or(moving.window),
-                attempt: self.failover.attempt_timeout.unwrap_or(moving.attempt),
-                progress: self.failover.progress_timeout.unwrap_or(moving.progress),
-                hold: self.failover.hold_time.unwrap_or(moving.hold),
-                comfort: self.failover.comfort_after.unwrap_or(moving.comfort),
-            },
+            moving: self.failover.moving(),
         }
+    }
+}
+
+impl Failover {
+    /// The window of the draft, where it is the pace (spec: D25).
+    const WINDOW: Duration = Duration::from_millis(500);
+
+    fn moving(&self) -> Moving {
+        let moving = Moving::default();
+        let window = match self.pacing {
+            Pace::Adaptive => moving.window,
+            Pace::Window => Failover::WINDOW,
+        };
+        Moving {
+            pacing: self.pacing,
+            window: self.window.unwrap_or(window),
+            bounds: Bounds {
+                first: self.in_flight.unwrap_or(moving.bounds.first),
+                most: self.in_flight_max.unwrap_or(moving.bounds.most),
+                ..moving.bounds
+            },
+            targets: self.targets,
+            retry_after_max: self.retry_after_max.unwrap_or(moving.retry_after_max),
+            emergency_numbers: self.emergency_numbers.clone(),
+            dry_run: self.dry_run,
+            attempt: self.attempt_timeout.unwrap_or(moving.attempt),
+            progress: self.progress_timeout.unwrap_or(moving.progress),
+            hold: self.hold_time.unwrap_or(moving.hold),
+            comfort: self.comfort_after.unwrap_or(moving.comfort),
+        }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let least = Duration::from_millis(200);
+        let window = self.moving().window;
+        if window > Duration::from_secs(1) || (self.pacing == Pace::Window && window < least) {
+            return Err("failover.window: expected 200ms to 1s".into());
+        }
+        let bounds = self.moving().bounds;
+        if bounds.first == 0 || bounds.most < bounds.first {
+            return Err("failover.in_flight: expected at least 1, at most in_flight_max".into());
+        }
+        Ok(())
     }
 }
 
@@ -264,6 +313,32 @@ config = "http://127.0.0.11:8080/trunk"
             error.contains("agent.toml:6") && error.contains("adress"),
             "{error}"
         );
+    }
+
+    // spec: D25, X23
+    #[test]
+    fn the_drafts_window_is_an_option_with_its_own_length() {
+        let failover = |text: &str| {
+            let config = read(&format!("{EXAMPLE}[failover]\n{text}\n"))?;
+            Ok::<_, String>(config.settings("127.0.0.1:5060".parse().unwrap()).moving)
+        };
+        let moving = failover("pacing = \"window\"\ntargets = \"uniform\"").unwrap();
+        assert_eq!(
+            (moving.pacing, moving.targets),
+            (Pace::Window, Targets::Uniform)
+        );
+        assert_eq!(moving.window, Duration::from_millis(500));
+        for refused in [
+            "pacing = \"window\"\nwindow = \"100ms\"",
+            "window = \"2s\"",
+            "in_flight = 0",
+            "in_flight = 200",
+        ] {
+            assert!(
+                failover(refused).unwrap_err().contains("failover."),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

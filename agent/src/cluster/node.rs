@@ -112,6 +112,8 @@ pub(super) struct Node {
     pub utilization: Option<(u8, Time)>,
     /// It answered a probe with 503: alive, but it wants no new call.
     pub refuses_calls: bool,
+    /// Before this it wants no call at all: it said so (spec: X24).
+    pub paused_until: Time,
     pub incarnation: Option<String>,
     former: VecDeque<String>,
     /// Streams whose refusals a probe's answer has explained.
@@ -142,6 +144,7 @@ impl Node {
             last_heard: None,
             utilization: None,
             refuses_calls: false,
+            paused_until: Time::ZERO,
             incarnation: None,
             former: VecDeque::new(),
             excused: BTreeSet::new(),

@@ -5,8 +5,7 @@ use super::{Cluster, NodeId};
 use holdline_wire::Time;
 use holdline_wire::token::Tokens;
 use holdline_wire::transaction::Timers;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::time::Duration;
 
 impl Cluster {
     /// A node for one call: at random, weighted by free capacity, among the living active ones
@@ -32,36 +31,19 @@ impl Cluster {
         None
     }
 
-    /// Nodes for `count` calls that need a home at once: every node's share follows its free
-    /// capacity within one call, and the shares are interleaved, so that any part of the list is
-    /// spread too (spec: D5, X23). Empty where no node is left.
-    pub fn spread(
-        &self,
-        now: Time,
-        tokens: &mut Tokens,
-        count: usize,
-        exclude: &[NodeId],
-    ) -> Vec<NodeId> {
-        // Each node's n-th call stands at (n + a random start) / weight on one line.
-        let pool = self.pool(now, exclude, true);
-        let place = |start: u64, weight: u64| (start << 8) / weight;
-        let mut line: BinaryHeap<_> = pool
-            .into_iter()
-            .map(|(id, weight)| {
-                let start = u64::from(tokens.number() >> 8);
-                Reverse((place(start, weight), id, start, weight))
-            })
-            .collect();
-        let mut homes = Vec::with_capacity(count.min(1 << 20));
-        for _ in 0..count {
-            let Some(Reverse((_, id, start, weight))) = line.pop() else {
-                break;
-            };
-            homes.push(id);
-            let start = start + (1 << 24);
-            line.push(Reverse((place(start, weight), id, start, weight)));
+    /// The nodes that a call which is up can move to, with their free capacity, at least 1: the
+    /// living active ones that are not full; else inactive and full ones, else suspects
+    /// (spec: D24, X23). None where no node is left.
+    pub fn homes(&self, now: Time, exclude: &[NodeId]) -> Vec<(NodeId, u64)> {
+        self.pool(now, exclude, true)
+    }
+
+    /// The node asked for a pause (503 with Retry-After): for so long it gets no call
+    /// (RFC 3261 21.5.4, spec: X24).
+    pub fn pause(&mut self, now: Time, id: NodeId, time: Duration) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.paused_until = node.paused_until.max(now + time);
         }
-        homes
     }
 
     /// The best class of nodes that is not empty, with weights above zero.
@@ -79,7 +61,7 @@ impl Cluster {
         for class in classes {
             let fits = |(id, node): (&NodeId, &Node)| {
                 let free = u64::from(node.free(now, &self.config));
-                let takes = class(node, free) && !exclude.contains(id);
+                let takes = class(node, free) && now >= node.paused_until && !exclude.contains(id);
                 takes.then_some((*id, free.max(1)))
             };
             let pool: Vec<_> = self.nodes.iter().filter_map(fits).collect();

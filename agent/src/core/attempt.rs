@@ -6,7 +6,7 @@ use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
 use crate::core::env::{Env, MOVED, Owner, Timer};
 use crate::core::event::Event;
-use crate::core::failover::Outcome;
+use crate::core::story::Outcome;
 use holdline_leg::{Leg, Passage, Setup, Signal};
 use holdline_relay::{Carrier, GroupId, Side};
 use holdline_wire::Time;
@@ -27,44 +27,40 @@ impl AgentCore {
     /// Sends the failover INVITE of a call to a node that was not tried yet; a call that still
     /// rang when its node died is placed again.
     pub(super) fn launch(&mut self, now: Time, key: CallKey) {
+        self.env.stay(key);
+        let exclude = self.asked(key);
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         if matches!(call.phase, Phase::Setup(_)) {
-            return self.place(now, key);
+            self.place(now, key);
+            return self.note_sent(now, key);
         }
         let env = &mut self.env;
-        // A node that may still answer is not asked twice for one dialog.
-        let legs = call.far.iter().chain(&call.others);
-        let asked = legs.filter(|far| !far.leg.is_over()).map(|far| far.node);
-        let mut exclude: Vec<NodeId> = asked.collect();
         let Phase::Moving(moving) = &mut call.phase else {
             return;
         };
-        exclude.extend(&moving.tried);
-        let node = match env.cluster.choose(now, &mut env.tokens, &exclude, true) {
-            Some(node) => node,
-            None => {
-                // Everybody was asked once, or nobody is alive: begin anew, the dead node
-                // included if it came back (spec: X24, X39).
-                moving.tried.clear();
-                let wait = LOOK_AGAIN.saturating_mul(1 << moving.rounds.min(8));
-                moving.rounds += 1;
-                env.timers
-                    .set(Timer::Launch(key), now + wait.min(LOOK_AGAIN_MAX));
-                return;
-            }
+        let Some(node) = env.next_home(now, &exclude) else {
+            // Everybody was asked once, or nobody is alive: begin anew, the dead node
+            // included if it came back (spec: X24, X39).
+            moving.tried.clear();
+            let wait = LOOK_AGAIN.saturating_mul(1 << moving.rounds.min(8));
+            moving.rounds += 1;
+            return self.look_again(now, key, now + wait.min(LOOK_AGAIN_MAX));
         };
         moving.tried.push(node);
         let failover = moving.failover;
         env.touched.insert(key);
-        let patience = env.settings.moving.attempt;
+        let moving = &env.settings.moving;
+        let answer_time = env.pacing.answer_time(node);
+        let patience = (answer_time * 4).clamp(moving.attempt, moving.progress.max(moving.attempt));
         match call.attempt(env, now, node) {
             Ok(epoch) => {
                 env.timers.set(Timer::Attempt(key, epoch), now + patience);
                 if let Some(story) = self.failovers.story(failover) {
                     story.first_invite.get_or_insert(now);
                 }
+                self.note_sent(now, key);
             }
             Err(status) => self.attempt_failed(now, key, status),
         }
@@ -77,9 +73,14 @@ impl AgentCore {
             return;
         };
         let current = call.far.as_ref().is_some_and(|far| far.epoch == epoch);
-        match (&call.phase, current) {
-            (Phase::Moving(_), true) => self.launch(now, key),
-            (Phase::Moving(_), false) => {}
+        match (&call.phase, &call.far) {
+            (Phase::Moving(_), Some(far)) if current => {
+                let patience = self.env.settings.moving.attempt;
+                let attempt = (key, epoch);
+                self.env.pacing.unanswered(now, far.node, attempt, patience);
+                self.depart_soon(now, key);
+            }
+            (Phase::Moving(_), _) => {}
             // The call has long lived elsewhere.
             _ => self.with_leg(now, Owner::Far(key, epoch), |leg, ctx| {
                 leg.end(ctx, &Passage::reason(MOVED));
@@ -89,11 +90,11 @@ impl AgentCore {
 
     /// An attempt was refused, or died with its node.
     pub(super) fn attempt_failed(&mut self, now: Time, key: CallKey, status: u16) {
-        self.try_again(now, key, status, now);
+        self.try_again(now, key, status, None);
     }
 
-    /// The same, with the time of the next attempt.
-    pub(super) fn try_again(&mut self, now: Time, key: CallKey, status: u16, at: Time) {
+    /// The same; the next attempt leaves at the latest `by` then, or soon.
+    pub(super) fn try_again(&mut self, now: Time, key: CallKey, status: u16, by: Option<Time>) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
@@ -118,7 +119,10 @@ impl AgentCore {
             far.leg.abandon(&mut self.env.layer);
             call.drop_far(&mut self.env, now, epoch);
         }
-        self.env.timers.set(Timer::Launch(key), at);
+        match by {
+            Some(by) => self.depart(key, by),
+            None => self.depart_soon(now, key),
+        }
     }
 
     /// A signal of an attempt, the current one or one before it.
@@ -172,7 +176,7 @@ impl AgentCore {
         };
         let moving = moving.as_ref().clone();
         env.timers.cancel(Timer::HoldOver(key));
-        env.timers.cancel(Timer::Launch(key));
+        env.stay(key);
         call.uncomfort(env);
         if let Some(far) = &call.far {
             env.timers.cancel(Timer::Attempt(key, far.epoch));
@@ -263,7 +267,7 @@ impl Call {
             cseq: 1,
             headers: self.move_headers(moving),
             passage: Passage::new(self.kept.identity.clone(), offer),
-            timers: Some(env.cluster.timers(node)),
+            timers: Some(env.pacing.timers(node, env.cluster.timers(node))),
         };
         let owner = Owner::Far(self.key, epoch);
         let leg = Leg::call(&mut env.ctx(now), owner, &setup).map_err(|_| 513u16)?;

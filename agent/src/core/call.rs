@@ -64,6 +64,15 @@ pub enum Callee {
     Uri(Box<str>),
 }
 
+impl Callee {
+    /// The user part, or the URI.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Callee::User(name) | Callee::Uri(name) => name,
+        }
+    }
+}
+
 /// What of the first INVITE is repeated when the call moves (spec: X24a).
 #[derive(Clone, Debug)]
 pub struct Kept {
@@ -290,11 +299,13 @@ impl Call {
         if self.far.as_ref().is_some_and(|far| far.epoch == epoch)
             && let Some(far) = self.far.take()
         {
+            env.pacing.forget(far.node, (self.key, epoch));
             env.book(self.key, Some(far.node), None);
             env.bury(now, far.leg.local_tag());
         }
         if let Some(index) = self.others.iter().position(|far| far.epoch == epoch) {
             let far = self.others.swap_remove(index);
+            env.pacing.forget(far.node, (self.key, epoch));
             env.attempt_over(far.node, self.key, epoch);
             env.bury(now, far.leg.local_tag());
         }
@@ -359,7 +370,7 @@ impl Call {
         env.flush_relay(self.key);
         env.tags.remove(self.near.local_tag());
         env.invites.remove(&self.kept.server);
-        env.timers.cancel(Timer::Launch(self.key));
+        env.stay(self.key);
         env.timers.cancel(Timer::HoldOver(self.key));
         env.timers.cancel(Timer::Comfort(self.key));
         env.timers.cancel(Timer::SetupOver(self.key));

@@ -30,6 +30,7 @@ impl AgentCore {
             }
             ClusterEvent::Cleared { node, after } => {
                 self.tell(node, |node| Event::NodeCleared { node, after });
+                self.env.pacing.stir();
                 self.env.hang_up_left(now, node);
             }
             ClusterEvent::Dead { node, verdict } => {
@@ -45,6 +46,7 @@ impl AgentCore {
             }
             ClusterEvent::Alive { node } => {
                 self.tell(node, |node| Event::NodeAlive { node });
+                self.env.pacing.stir();
                 self.env.hang_up_left(now, node);
             }
             ClusterEvent::Gone { node, addr } => {

@@ -268,10 +268,11 @@ impl AgentCore {
             let known = incarnation.or_else(|| self.env.cluster.incarnation(far.node));
             far.incarnation = known.map(Into::into);
         }
-        let utilization = told_utilization(message);
+        let (node, utilization) = (far.node, told_utilization(message));
         self.env
             .cluster
-            .heard_sip(now, far.node, utilization, incarnation);
+            .heard_sip(now, node, utilization, incarnation);
+        self.note_room(now, node, (key, epoch), message);
     }
 
     /// The node answered our BYE, or will never do so.

@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, NodeId, NodeState, ProbeId};
 use crate::core::call::{CallKey, Left};
 use crate::core::event::{Event, Out};
+use crate::core::pacing::Pacing;
 use crate::core::settings::Settings;
 use holdline_leg::{Ctx, Stamp};
 use holdline_relay::{Command, Ports, StreamId};
@@ -71,6 +72,8 @@ pub struct Env {
     pub cluster: Cluster,
     pub ports: Ports,
     pub timers: Deadlines<Timer>,
+    /// The calls that wait for room on another node.
+    pub pacing: Pacing,
     pub stamp: Stamp,
     pub tags: HashMap<Box<str>, Place>,
     pub by_node: BTreeMap<NodeId, BTreeSet<CallKey>>,
@@ -102,6 +105,7 @@ impl Env {
             cluster: Cluster::new(&settings.trunk, settings.health.clone()),
             ports: Ports::new(settings.ports.0, settings.ports.1),
             timers: Deadlines::default(),
+            pacing: Pacing::default(),
             stamp: Stamp {
                 contact: contact.into(),
                 on_responses: Vec::new(),

@@ -1,120 +1,16 @@
-//! A node died: its calls are lined up to move, and the story of it is kept.
+//! A node died: its calls are lined up to move.
 
 use crate::cluster::{NodeId, Verdict};
 use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
 use crate::core::env::{Env, Timer};
 use crate::core::event::Event;
+use crate::core::pacing::Rank;
+use crate::core::story::{Failover, Outcome};
 use holdline_leg::Signal;
 use holdline_wire::Time;
 use slotmap::Key;
-use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-
-/// Failovers that are remembered for `/status`.
-const REMEMBERED: usize = 20;
-
-/// One failover's story.
-#[derive(Clone, Debug)]
-pub struct Failover {
-    pub number: u64,
-    pub node: Option<SocketAddr>,
-    pub verdict: Option<Verdict>,
-    pub decided_at: Time,
-    pub calls: usize,
-    pub moved: usize,
-    pub lost: usize,
-    /// Hung up before they had moved.
-    pub ended: usize,
-    /// When the first INVITE left, the first 183 with media, the first and the last 2xx came.
-    pub first_invite: Option<Time>,
-    pub first_media: Option<Time>,
-    pub first_moved: Option<Time>,
-    pub last_moved: Option<Time>,
-}
-
-/// The last failovers.
-#[derive(Debug, Default)]
-pub struct Failovers {
-    pub told: VecDeque<Failover>,
-    next: u64,
-    open: BTreeMap<u64, usize>,
-}
-
-/// The order in which calls leave a node (spec: X23).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Emergency,
-    /// It was on the move already and waits the longest.
-    Again,
-    Up,
-    Setup,
-    /// The calling server hung up and the node had not said that it knows.
-    HungUp,
-}
-
-impl Rank {
-    fn is_up(self) -> bool {
-        matches!(self, Rank::Emergency | Rank::Up | Rank::HungUp)
-    }
-}
-
-/// How the move of one call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Moved,
-    Lost,
-    Ended,
-}
-
-impl Failovers {
-    fn start(&mut self, now: Time, story: Failover) -> u64 {
-        self.next += 1;
-        if story.calls > 0 {
-            self.open.insert(self.next, story.calls);
-        }
-        self.told.push_back(Failover {
-            number: self.next,
-            decided_at: now,
-            ..story
-        });
-        if self.told.len() > REMEMBERED {
-            self.told.pop_front();
-        }
-        self.next
-    }
-
-    pub fn story(&mut self, number: u64) -> Option<&mut Failover> {
-        self.told.iter_mut().find(|story| story.number == number)
-    }
-
-    /// Calls on the move.
-    pub fn moving(&self) -> usize {
-        self.open.values().sum()
-    }
-
-    /// Books a call's outcome; the story where that was the last one.
-    fn book(&mut self, now: Time, number: u64, outcome: Outcome) -> Option<Failover> {
-        if let Some(story) = self.story(number) {
-            match outcome {
-                Outcome::Moved => {
-                    story.moved += 1;
-                    story.first_moved.get_or_insert(now);
-                    story.last_moved = Some(now);
-                }
-                Outcome::Lost => story.lost += 1,
-                Outcome::Ended => story.ended += 1,
-            }
-        }
-        let left = self.open.get_mut(&number)?;
-        *left = left.saturating_sub(1);
-        if *left > 0 {
-            return None;
-        }
-        self.open.remove(&number);
-        self.story(number).cloned()
-    }
-}
 
 impl AgentCore {
     /// Moves the calls of `node` for which `whose` holds (spec: D24, D25, X23).
@@ -128,19 +24,26 @@ impl AgentCore {
         let address = self.env.cluster.address(node);
         self.end_attempts(now, node, &whose);
         let line = self.line_of(now, node, &whose);
-        let calls = line.iter().filter(|(rank, _)| rank.is_up()).count();
+        let is_up = |(_, key): &&(Rank, CallKey)| {
+            let call = self.calls.get(*key);
+            call.is_some_and(|call| matches!(call.phase, Phase::Up | Phase::Over))
+        };
+        let calls = line.iter().filter(is_up).count();
         let failover = (calls > 0 || verdict.is_some())
             .then(|| self.start_failover(now, address, verdict.clone(), calls));
-        let moving = self.env.settings.moving;
         let count = u32::try_from(line.len().max(1)).unwrap_or(u32::MAX);
-        let spacing = moving.spacing.min(moving.window / count);
-        for (place, (rank, key)) in line.into_iter().enumerate() {
-            let at = now + spacing * u32::try_from(place).unwrap_or(u32::MAX);
-            match (rank, failover) {
-                (Rank::Again, _) => self.try_again(now, key, 0, at),
-                (Rank::Setup, _) => self.place_again(now, key, verdict.is_some(), at),
-                (_, Some(failover)) => self.line_up(now, key, failover, at),
-                (_, None) => {}
+        let spacing = self.env.settings.moving.window / count;
+        for (place, (_, key)) in line.into_iter().enumerate() {
+            let by = now + spacing * u32::try_from(place).unwrap_or(u32::MAX);
+            match self.calls.get(key).map(|call| &call.phase) {
+                Some(Phase::Moving(_)) => self.try_again(now, key, 0, Some(by)),
+                Some(Phase::Setup(_)) => self.place_again(now, key, verdict.is_some(), by),
+                Some(Phase::Up | Phase::Over) => {
+                    if let Some(failover) = failover {
+                        self.line_up(now, key, failover, by);
+                    }
+                }
+                None => {}
             }
         }
     }
@@ -160,14 +63,10 @@ impl AgentCore {
             if !call.far.as_ref().is_some_and(whose) {
                 continue;
             }
-            match &call.phase {
-                Phase::Up if call.kept.emergency => line.push((Rank::Emergency, key)),
-                Phase::Up => line.push((Rank::Up, key)),
-                // An attempt that died with its node.
-                Phase::Moving(_) => line.push((Rank::Again, key)),
-                Phase::Setup(_) => line.push((Rank::Setup, key)),
-                Phase::Over if call.farewell.is_some() => line.push((Rank::HungUp, key)),
-                Phase::Over => self.forget_far(now, key),
+            if matches!(call.phase, Phase::Over) && call.farewell.is_none() {
+                self.forget_far(now, key);
+            } else {
+                line.push((call.rank(), key));
             }
         }
         line.sort_unstable();
@@ -240,7 +139,7 @@ impl AgentCore {
     }
 
     /// The call leaves its node: from here on the old dialog and its media mean nothing.
-    fn line_up(&mut self, now: Time, key: CallKey, failover: u64, at: Time) {
+    fn line_up(&mut self, now: Time, key: CallKey, failover: u64, by: Time) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
@@ -265,12 +164,13 @@ impl AgentCore {
         call.far_asked.clear();
         call.phase = Phase::Moving(Box::new(moving));
         call.ask_again(&mut self.env, now);
-        self.env.timers.set(Timer::Launch(key), at);
-        let moving = self.env.settings.moving;
-        self.env.timers.set(Timer::HoldOver(key), now + moving.hold);
-        self.env
-            .timers
-            .set(Timer::Comfort(key), now + moving.comfort);
+        let (hold, comfort) = (
+            self.env.settings.moving.hold,
+            self.env.settings.moving.comfort,
+        );
+        self.env.timers.set(Timer::HoldOver(key), now + hold);
+        self.env.timers.set(Timer::Comfort(key), now + comfort);
+        self.depart(key, by);
     }
 
     /// The call still waits for its node: its calling server is sent silence, lest it take the
@@ -291,7 +191,7 @@ impl AgentCore {
 
     /// The node of a call that is being set up died, or restarted: it is placed again
     /// (spec: X26).
-    fn place_again(&mut self, now: Time, key: CallKey, dead: bool, at: Time) {
+    fn place_again(&mut self, now: Time, key: CallKey, dead: bool, by: Time) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
@@ -308,8 +208,8 @@ impl AgentCore {
         far.leg.abandon(&mut self.env.layer);
         call.drop_far(&mut self.env, now, epoch);
         let patience = self.env.settings.moving.hold;
-        self.env.timers.set(Timer::Launch(key), at);
         self.env.timers.set(Timer::HoldOver(key), now + patience);
+        self.depart(key, by);
     }
 
     /// The call is over and only the dead node's answer was missing.
@@ -370,7 +270,7 @@ impl AgentCore {
             return;
         };
         let (failover, over) = (moving.failover, moving.hangup.is_some() || status == 603);
-        env.timers.cancel(Timer::Launch(key));
+        env.stay(key);
         env.timers.cancel(Timer::HoldOver(key));
         call.uncomfort(env);
         // Attempts are not cancelled: the far end may be up already, and then gets a BYE.

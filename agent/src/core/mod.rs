@@ -4,29 +4,33 @@ mod attempt;
 mod call;
 mod call_signals;
 mod cluster_events;
+mod departure;
 mod dispatch;
 mod env;
 mod event;
 mod failover;
 mod new_call;
+mod pacing;
 mod settings;
 mod status;
+mod story;
 #[cfg(test)]
 mod tests;
 mod transfer;
 
 pub use call::CallKey;
 pub use event::{Event, In, Operator, Out};
-pub use settings::{Moving, Settings};
+pub use pacing::Bounds;
+pub use settings::{Moving, Pace, Settings, Targets};
 pub use status::{FailoverStatus, Status};
 
 use crate::cluster::Cluster;
 use call::Call;
 use env::{Env, Timer};
-use failover::Failovers;
 use holdline_wire::machine::{Input, Machine, Output};
 use holdline_wire::{Message, Time};
 use slotmap::SlotMap;
+use story::Failovers;
 
 /// The agent as a state machine: see [`Machine`].
 pub struct AgentCore {
@@ -79,7 +83,7 @@ impl AgentCore {
 
     fn on_timer(&mut self, now: Time, timer: Timer) {
         match timer {
-            Timer::Launch(key) => self.launch(now, key),
+            Timer::Launch(key) => self.departure_due(now, key),
             Timer::Attempt(key, epoch) => self.attempt_unanswered(now, key, epoch),
             Timer::HoldOver(key) => self.hold_over(now, key),
             Timer::Comfort(key) => self.comfort(key),
@@ -106,6 +110,8 @@ impl AgentCore {
                 self.pump(now, key);
             } else if let Some(event) = self.env.cluster.poll_event() {
                 self.on_cluster(now, event);
+            } else if self.env.pacing.take_stirred() {
+                self.let_leave(now);
             } else {
                 return;
             }

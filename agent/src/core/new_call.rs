@@ -40,8 +40,9 @@ impl AgentCore {
             Err(status) => return self.env.refuse_call(now, server, status, None),
         };
         let hops = invite.max_forwards().unwrap_or(70);
-        let kept = Kept::of(server, invite, Passage::of(invite), hops.saturating_sub(1));
+        let mut kept = Kept::of(server, invite, Passage::of(invite), hops.saturating_sub(1));
         let env = &mut self.env;
+        kept.emergency |= env.settings.moving.is_emergency(kept.callee.as_str());
         let place = MediaPlace {
             near: env.settings.media,
             far: env.settings.media,

@@ -1,7 +1,9 @@
 //! What the core needs of the configuration.
 
 use crate::cluster::HealthConfig;
+use crate::core::pacing::Bounds;
 use ipnet::IpNet;
+use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -28,13 +30,47 @@ pub struct Settings {
     pub moving: Moving,
 }
 
+/// When the INVITEs of a dead node's calls leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pace {
+    /// As fast as the survivors answer (spec: X23).
+    #[default]
+    Adaptive,
+    /// Evenly over the window (spec: D25).
+    Window,
+}
+
+/// How the calls are shared among the survivors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Targets {
+    /// By free capacity (spec: X23).
+    #[default]
+    Weighted,
+    /// To each the same (spec: D24).
+    Uniform,
+}
+
 /// How calls are moved.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Moving {
-    /// Time between two failover INVITEs of one verdict (spec: X23); default 1 ms.
-    pub spacing: Duration,
-    /// All of a verdict's INVITEs leave within this time (spec: D25, X23); default 1 s.
+    /// When the INVITEs leave; as fast as the survivors answer by default (spec: X23, D25).
+    pub pacing: Pace,
+    /// All of a verdict's INVITEs leave within this time, however slow the survivors
+    /// (spec: D25, X23); default 1 s.
     pub window: Duration,
+    /// INVITEs that a node may owe an answer (spec: X23); default 16 at first, 128 at most.
+    pub bounds: Bounds,
+    /// How the calls are shared; by free capacity by default (spec: X23).
+    pub targets: Targets,
+    /// A node that refuses with 503 and Retry-After is left alone for at most so long
+    /// (spec: X24); default 5 s.
+    pub retry_after_max: Duration,
+    /// Called numbers whose calls go first (spec: X23); none by default.
+    pub emergency_numbers: Vec<Box<str>>,
+    /// Verdicts are told, and nothing moves (spec: X21); default false.
+    pub dry_run: bool,
     /// Another node is tried where one answered nothing for this long; default 300 ms.
     pub attempt: Duration,
     /// The same once a 183 came; default 1.5 s.
@@ -47,11 +83,27 @@ pub struct Moving {
     pub comfort: Duration,
 }
 
+impl Moving {
+    /// Whether a called user, as a Request-URI has it, is an emergency number: its digits, without
+    /// parameters (spec: X23).
+    pub fn is_emergency(&self, user: &str) -> bool {
+        let user = user.split(';').next().unwrap_or(user);
+        let digits = |c: &char| !matches!(c, '-' | '.' | '(' | ')');
+        let listed = |number: &str| number.chars().eq(user.chars().filter(digits));
+        self.emergency_numbers.iter().any(|number| listed(number))
+    }
+}
+
 impl Default for Moving {
     fn default() -> Moving {
         Moving {
-            spacing: Duration::from_millis(1),
+            pacing: Pace::default(),
             window: Duration::from_secs(1),
+            bounds: Bounds::default(),
+            targets: Targets::default(),
+            retry_after_max: Duration::from_secs(5),
+            emergency_numbers: Vec::new(),
+            dry_run: false,
             attempt: Duration::from_millis(300),
             progress: Duration::from_millis(1500),
             hold: Duration::from_secs(20),

@@ -2,7 +2,7 @@
 
 use crate::cluster::{ClusterStatus, VerdictStatus};
 use crate::core::AgentCore;
-use crate::core::failover::Failover;
+use crate::core::story::Failover;
 use holdline_wire::Time;
 use serde::Serialize;
 use std::net::SocketAddr;

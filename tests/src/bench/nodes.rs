@@ -4,7 +4,7 @@ use super::allocations;
 use super::ends::{self, Caller, Description, Plan, Step};
 use crate::rig::Error;
 use bytes::Bytes;
-use holdline_agent::core::{AgentCore, Event, In, Moving, Out, Settings};
+use holdline_agent::core::{AgentCore, Event, In, Moving, Out, Pace, Settings};
 use holdline_wire::header::Name;
 use holdline_wire::machine::{Input, Machine, Output, TransportFault};
 use holdline_wire::{Message, Method, Time, TransportKey};
@@ -105,7 +105,8 @@ impl Cluster {
             health: Default::default(),
             // All leave at once: the work alone, without the pacing of it.
             moving: Moving {
-                spacing: Duration::ZERO,
+                pacing: Pace::Window,
+                window: Duration::ZERO,
                 ..Moving::default()
             },
         };

@@ -113,12 +113,7 @@ fn dead_nodes_get_nothing_and_none_alive_is_none() {
     world.nodes[1].host = Host::Refuses;
     world.run(ms(300));
     assert!(chosen(&world, true).is_empty() && !world.cluster.any_alive());
-    assert!(
-        world
-            .cluster
-            .spread(world.now, &mut Tokens::new([1; 32]), 10, &[])
-            .is_empty()
-    );
+    assert!(world.cluster.homes(world.now, &[]).is_empty());
 }
 
 // spec: X20
@@ -151,21 +146,25 @@ fn a_node_that_answers_probes_with_503_lives_and_gets_no_new_call() {
 
 // spec: X23
 #[test]
-fn the_calls_of_a_dead_node_are_spread_by_free_capacity() {
+fn homes_are_weighted_by_free_capacity_and_full_ones_are_none_while_others_are_left() {
     let world = with_utilization(&[Some(0), Some(50), Some(75), Some(100)]);
-    let dead = world.id(0);
-    let homes = world
-        .cluster
-        .spread(world.now, &mut Tokens::new([7; 32]), 300, &[dead]);
-    let share = |part: &[NodeId], n| part.iter().filter(|id| **id == world.id(n)).count();
-    assert_eq!(homes.len(), 300);
-    assert!((199..=201).contains(&share(&homes, 1)) && (99..=101).contains(&share(&homes, 2)));
-    // Any part of the list is spread too: pacing loads all of them alike.
-    assert!(
-        homes
-            .chunks(30)
-            .all(|part| (18..=22).contains(&share(part, 1)))
-    );
+    let id = |n| world.id(n);
+    let homes = |exclude: &[NodeId]| world.cluster.homes(world.now, exclude);
+    assert_eq!(homes(&[id(0)]), [(id(1), 50), (id(2), 25)]);
+    assert_eq!(homes(&[id(0), id(1), id(2)]), [(id(3), 1)]);
+}
+
+// spec: X24
+#[test]
+fn a_node_that_asked_for_a_pause_gets_nothing_until_it_is_over() {
+    let mut world = with_utilization(&[Some(5), Some(5)]);
+    let (a, b) = (world.id(0), world.id(1));
+    world.cluster.pause(world.now, a, Duration::from_secs(2));
+    assert!(!chosen(&world, true).contains_key(&a));
+    assert!(world.cluster.homes(world.now, &[b]).is_empty());
+    assert!(world.cluster.any_alive());
+    world.run(Duration::from_secs(2));
+    assert!(chosen(&world, false).contains_key(&a));
 }
 
 // spec: X24

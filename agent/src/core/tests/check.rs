@@ -1,7 +1,10 @@
 //! Whether the indexes of the core agree with its calls.
 
 use crate::core::AgentCore;
-use crate::core::env::{Owner, Place};
+use crate::core::call::Phase;
+use crate::core::env::{Owner, Place, Timer};
+use holdline_wire::Time;
+use std::collections::BTreeSet;
 
 impl AgentCore {
     /// Every index holds exactly what the calls say, and nothing is left undone.
@@ -53,6 +56,17 @@ impl AgentCore {
         // Four timers a call, one a far leg, one a tomb.
         let timers = self.calls.len() * 4 + legs + env.tombs.len();
         assert!(env.timers.len() <= timers, "timers");
+        // Nothing is forgotten: a call without a node waits for one.
+        let mut timers = env.timers.clone();
+        let timers = std::iter::from_fn(|| timers.pop(Time::NEVER));
+        let waiting: BTreeSet<Timer> = timers.collect();
+        for (key, call) in &self.calls {
+            let waits = waiting.contains(&Timer::Launch(key));
+            let moving = matches!(call.phase, Phase::Moving(_) | Phase::Setup(_));
+            assert!(call.far.is_some() || waits || !moving, "forgotten");
+            assert!(waits || !env.pacing.stands(key), "in line");
+        }
+        assert!(env.pacing.len() <= self.calls.len(), "line");
         assert!(env.touched.is_empty() && env.relay.is_empty(), "undone");
     }
 
@@ -65,5 +79,6 @@ impl AgentCore {
         assert_eq!(self.dialogs(), 0, "tags");
         assert!(self.env.timers.is_empty(), "timers");
         assert_eq!(self.failovers.moving(), 0, "moving");
+        assert!(self.env.pacing.is_empty(), "pacing");
     }
 }

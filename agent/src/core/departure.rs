@@ -1,0 +1,176 @@
+//! When a call leaves for another node: as soon as one has room for it (spec: X23), or evenly over
+//! a window (spec: D25).
+
+use crate::cluster::NodeId;
+use crate::core::AgentCore;
+use crate::core::call::{Call, CallKey, Phase};
+use crate::core::env::{Env, Timer};
+use crate::core::pacing::{Bounds, Home, Rank};
+use crate::core::settings::{Pace, Targets};
+use holdline_wire::header::Name;
+use holdline_wire::{Message, Method, Time};
+use std::time::Duration;
+
+/// So many calls that no node with room takes are passed over, not more: the others wait for the
+/// same nodes.
+const PASSED_OVER_MAX: usize = 16;
+
+impl AgentCore {
+    /// The call leaves when a node has room for it, at the latest `by` then.
+    pub(super) fn depart(&mut self, key: CallKey, by: Time) {
+        let adaptive = self.env.settings.moving.pacing == Pace::Adaptive;
+        if let Some(call) = self.calls.get(key).filter(|_| adaptive) {
+            self.env.pacing.line_up(call.rank(), key);
+        }
+        self.env.timers.set(Timer::Launch(key), by);
+    }
+
+    /// One more attempt of a call that waits already: as soon as a node has room for it, and after
+    /// the patience with one node wherever there is none.
+    pub(super) fn depart_soon(&mut self, now: Time, key: CallKey) {
+        let moving = &self.env.settings.moving;
+        let by = match moving.pacing {
+            Pace::Adaptive => self.env.pacing.latest(now + moving.attempt),
+            Pace::Window => now,
+        };
+        self.depart(key, by);
+    }
+
+    /// There is no node for the call: one is looked for at the time `at`, or once one is alive.
+    pub(super) fn look_again(&mut self, now: Time, key: CallKey, at: Time) {
+        if self.env.homes(now, &[]).is_empty() {
+            return self.depart(key, at);
+        }
+        self.env.timers.set(Timer::Launch(key), at);
+    }
+
+    /// The time of a call has come: it leaves, or stands in line for its next attempt.
+    pub(super) fn departure_due(&mut self, now: Time, key: CallKey) {
+        let waited = self.env.pacing.leave(key);
+        let call = self.calls.get(key);
+        let moving = call.is_some_and(|call| matches!(call.phase, Phase::Moving(_)));
+        if moving && !waited && self.env.settings.moving.pacing == Pace::Adaptive {
+            return self.depart_soon(now, key);
+        }
+        self.launch(now, key);
+    }
+
+    /// Lets calls leave for as long as nodes have room.
+    pub(super) fn let_leave(&mut self, now: Time) {
+        let homes = self.env.homes(now, &[]);
+        let bounds = self.env.settings.moving.bounds;
+        let (mut place, mut passed_over) = (None, 0);
+        while passed_over < PASSED_OVER_MAX && self.env.pacing.has_room(now, &homes, &bounds) {
+            let Some((next, key)) = self.env.pacing.behind(place) else {
+                return;
+            };
+            if self.may_leave(now, key, &homes, &bounds) {
+                self.launch(now, key);
+            } else {
+                passed_over += 1;
+                place = Some(next);
+            }
+        }
+    }
+
+    /// Whether a node that the call has not asked yet has room, or it has asked all.
+    fn may_leave(&mut self, now: Time, key: CallKey, homes: &[Home], bounds: &Bounds) -> bool {
+        let asked = self.asked(key);
+        if !homes.iter().any(|(node, _)| asked.contains(node)) {
+            return true;
+        }
+        let homes = self.env.homes(now, &asked);
+        homes.is_empty() || self.env.pacing.has_room(now, &homes, bounds)
+    }
+
+    /// The nodes that are not to be asked for the call: those that were, and those that may still
+    /// answer for its dialog.
+    pub(super) fn asked(&self, key: CallKey) -> Vec<NodeId> {
+        let Some(call) = self.calls.get(key) else {
+            return Vec::new();
+        };
+        let Phase::Moving(moving) = &call.phase else {
+            return Vec::new();
+        };
+        let legs = call.far.iter().chain(&call.others);
+        let pending = legs.filter(|far| !far.leg.is_over()).map(|far| far.node);
+        pending.chain(moving.tried.iter().copied()).collect()
+    }
+
+    /// A response of `node` says whether it has room for more (spec: X23, X24).
+    pub(super) fn note_room(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        attempt: (CallKey, u32),
+        response: &Message,
+    ) {
+        if *response.method() != Method::Invite || response.status() == 100 {
+            return;
+        }
+        let refused = response.status() == 503;
+        let moving = &self.env.settings.moving;
+        if let Some(pause) = retry_after(response).filter(|_| refused) {
+            let pause = pause.min(moving.retry_after_max);
+            self.env.cluster.pause(now, node, pause);
+        }
+        self.env
+            .pacing
+            .answered(now, node, attempt, refused, &moving.bounds);
+    }
+
+    /// The INVITE of the call's far leg left.
+    pub(super) fn note_sent(&mut self, now: Time, key: CallKey) {
+        if let Some(far) = self.calls.get(key).and_then(|call| call.far.as_ref()) {
+            self.env.pacing.sent(now, far.node, key, far.epoch);
+        }
+    }
+}
+
+/// For how long the sender wants no further request (RFC 3261 20.33); a comment and parameters may
+/// follow the seconds.
+fn retry_after(response: &Message) -> Option<Duration> {
+    let value = response.text(Name::RetryAfter)?;
+    let digits = value.trim_start();
+    let end = digits.find(|c: char| !c.is_ascii_digit());
+    let seconds = digits[..end.unwrap_or(digits.len())].parse::<u32>().ok()?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+impl Env {
+    /// The nodes that a call can move to, with their weights.
+    pub fn homes(&self, now: Time, exclude: &[NodeId]) -> Vec<Home> {
+        let mut homes = self.cluster.homes(now, exclude);
+        if self.settings.moving.targets == Targets::Uniform {
+            homes.iter_mut().for_each(|(_, weight)| *weight = 1);
+        }
+        homes
+    }
+
+    /// The node for a call that moves now.
+    pub fn next_home(&mut self, now: Time, exclude: &[NodeId]) -> Option<NodeId> {
+        let homes = self.homes(now, exclude);
+        let bounds = &self.settings.moving.bounds;
+        self.pacing.choose(now, &homes, &mut self.tokens, bounds)
+    }
+
+    /// The call does not leave, for now.
+    pub fn stay(&mut self, key: CallKey) {
+        self.timers.cancel(Timer::Launch(key));
+        self.pacing.leave(key);
+    }
+}
+
+impl Call {
+    /// Its place among those that leave a node (spec: X23).
+    pub fn rank(&self) -> Rank {
+        match &self.phase {
+            Phase::Over => Rank::HungUp,
+            Phase::Moving(moving) if moving.hangup.is_some() => Rank::HungUp,
+            _ if self.kept.emergency => Rank::Emergency,
+            Phase::Setup(_) => Rank::Setup,
+            Phase::Moving(moving) if moving.rounds > 0 || moving.tried.len() > 1 => Rank::Again,
+            Phase::Moving(_) | Phase::Up => Rank::Up,
+        }
+    }
+}
