@@ -7,6 +7,7 @@ mod hang_ups;
 mod in_flight;
 mod leftovers;
 mod moves;
+mod pacing;
 mod placing;
 mod restarts;
 mod ringing;

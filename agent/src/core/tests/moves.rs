@@ -2,7 +2,6 @@
 
 use super::world::{replaces, text};
 use super::*;
-use crate::core::Event;
 use holdline_relay::Command;
 use holdline_wire::Method;
 use holdline_wire::header::Name;
@@ -85,42 +84,6 @@ fn the_calling_servers_port_stays_and_the_far_one_is_fresh() {
         |command: &Command| matches!(command, Command::Remove { .. } | Command::Install { .. });
     assert!(!world.relay.iter().any(closed), "{:?}", world.relay);
     assert_eq!(world.core.ports_in_use(), 2);
-}
-
-// spec: D25, X23
-#[test]
-fn calls_leave_one_by_one_and_emergencies_first() {
-    let mut world = World::with_nodes(2);
-    let mut calls = Vec::new();
-    while calls.len() < 20 {
-        let extra = if calls.len() == 12 {
-            "Priority: emergency\r\n"
-        } else {
-            ""
-        };
-        calls.push(world.call_up_with(extra));
-    }
-    let dead = calls[12].node;
-    let other = 1 - dead;
-    world.kill(dead);
-    let verdict = |world: &World| {
-        let started = |event: &Event| matches!(event, Event::FailoverStarted { .. });
-        world.events.iter().any(started)
-    };
-    while !verdict(&world) {
-        world.pass(std::time::Duration::from_micros(100));
-    }
-    let first = world.node_got(other, "INVITE");
-    assert_eq!(replaces(&first).to_tag, calls[12].far.id.local_tag);
-    assert_eq!(replaces(&first).call_id, calls[12].far.id.call_id);
-    assert!(world.nodes[other].inbox.is_empty(), "1 ms apart");
-    let theirs = calls.iter().filter(|call| call.node == dead).count();
-    world.pass(ms(theirs as u64));
-    let mut left = 1;
-    while world.next_invite().is_some() {
-        left += 1;
-    }
-    assert_eq!(left, theirs);
 }
 
 // spec: D5
