@@ -1,7 +1,7 @@
 //! Asking: probes, the burst of quick ones for a suspect, and the others as witnesses that our
 //! own network works.
 
-use super::node::State;
+use super::node::{Node, State};
 use super::{Cluster, ClusterEvent, NodeId, ProbeId};
 use holdline_wire::Time;
 use std::time::Duration;
@@ -63,29 +63,67 @@ impl Cluster {
             return;
         };
         s.quick_sent += 1;
+        s.last_quick = Some(now);
         if s.quick_sent > enough && s.is_fast() {
             s.spacing = (s.spacing * 2).min(config.quick_max);
         }
         s.next_quick = now + s.spacing;
         if s.quick_sent == 1 || now.since(s.last_witness) >= s.spacing {
-            for (witness, _) in self.nearest(id) {
+            let witnesses: Vec<_> = self.nearest(now, id).collect();
+            for (witness, _) in witnesses {
                 self.send_probe(now, witness);
             }
         }
     }
 
+    /// The same, but never two at one moment: where a refusal takes no time each would lead to
+    /// the next.
+    pub(super) fn quick_probe_unless_just_sent(&mut self, now: Time, id: NodeId) {
+        let s = self.nodes.get(&id).and_then(|node| node.suspicion());
+        if s.is_some_and(|s| s.last_quick != Some(now)) {
+            self.quick_probe(now, id);
+        }
+    }
+
     /// The living nodes beside this one whose answers come soonest, and how long they may take.
-    pub(super) fn nearest(&self, id: NodeId) -> Vec<(NodeId, Duration)> {
+    /// They are looked for at most as often as quick probes leave, not with each of many
+    /// suspects.
+    pub(super) fn nearest(
+        &mut self,
+        now: Time,
+        id: NodeId,
+    ) -> impl Iterator<Item = (NodeId, Duration)> + '_ {
+        let known = self.nearest_at;
+        if known.is_none_or(|at| now.since(at) >= self.config.quick_min) {
+            self.nearest_at = Some(now);
+            let config = &self.config;
+            self.nearest.clear();
+            let alive = |(_, n): &(&NodeId, &Node)| matches!(n.state, State::Alive);
+            let found = self.nodes.iter().filter(alive);
+            let mut found: Vec<_> = found
+                .map(|(&other, n)| (n.probes.patience(config), other))
+                .collect();
+            // One more than are asked, and some that may fall suspect meanwhile.
+            let most = (config.witnesses + 1) * 2;
+            if found.len() > most {
+                found.select_nth_unstable(most);
+                found.truncate(most);
+            }
+            found.sort_unstable();
+            self.nearest.extend(found);
+        }
+        let nodes = &self.nodes;
+        let alive = move |other: &NodeId| {
+            let node = nodes.get(other);
+            node.is_some_and(|node| matches!(node.state, State::Alive))
+        };
         let others = self
-            .nodes
+            .nearest
             .iter()
-            .filter(|(other, n)| **other != id && matches!(n.state, State::Alive));
-        let mut others: Vec<_> = others
-            .map(|(&other, n)| (other, n.probes.patience(&self.config)))
-            .collect();
-        others.sort_by_key(|&(other, patience)| (patience, other));
-        others.truncate(self.config.witnesses);
+            .map(|&(patience, other)| (other, patience));
         others
+            .filter(move |(other, _)| *other != id && alive(other))
+            .take(self.config.witnesses)
     }
 
     /// Somebody was heard at `at`: nodes other than the suspects that `beside` admits. Where all

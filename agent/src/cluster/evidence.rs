@@ -18,6 +18,15 @@ pub enum Refusal {
     Media(StreamId),
 }
 
+/// What went wrong in a dialog with a node: a reason to ask, no more (spec: X20).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// A request was not answered in its time (RFC 3261 17.1).
+    Timeout,
+    /// A request in a dialog was answered with 503.
+    Unavailable,
+}
+
 /// One thing that speaks against a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -36,6 +45,10 @@ pub enum EvidenceKind {
         /// For how long, ms.
         ms: u64,
     },
+    /// A request was not answered in its time.
+    RequestUnanswered,
+    /// A request in a dialog was answered with 503.
+    ServiceUnavailable,
     /// Probes in a row without an answer.
     ProbesUnanswered {
         /// How many.
@@ -48,6 +61,22 @@ pub enum EvidenceKind {
     },
 }
 
+impl EvidenceKind {
+    /// A stable name, for metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            EvidenceKind::ProbeRefused => "probe_refused",
+            EvidenceKind::SignallingRefused => "signalling_refused",
+            EvidenceKind::MediaRefused { .. } => "media_refused",
+            EvidenceKind::MediaSilent { .. } => "media_silent",
+            EvidenceKind::RequestUnanswered => "request_unanswered",
+            EvidenceKind::ServiceUnavailable => "service_unavailable",
+            EvidenceKind::ProbesUnanswered { .. } => "probes_unanswered",
+            EvidenceKind::Silent { .. } => "silent",
+        }
+    }
+}
+
 impl fmt::Display for EvidenceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -55,6 +84,8 @@ impl fmt::Display for EvidenceKind {
             EvidenceKind::SignallingRefused => write!(f, "signalling refused"),
             EvidenceKind::MediaRefused { stream } => write!(f, "media refused (stream {stream})"),
             EvidenceKind::MediaSilent { ms } => write!(f, "all media silent for {ms} ms"),
+            EvidenceKind::RequestUnanswered => write!(f, "request unanswered"),
+            EvidenceKind::ServiceUnavailable => write!(f, "503 in a dialog"),
             EvidenceKind::ProbesUnanswered { probes } => write!(f, "{probes} probes unanswered"),
             EvidenceKind::Silent { ms } => write!(f, "nothing heard for {ms} ms"),
         }
@@ -75,6 +106,8 @@ pub struct Evidence {
 pub struct Verdict {
     /// What led to it, in the order it came; the last one decided.
     pub evidence: Vec<Evidence>,
+    /// The last sign of life before the suspicion: a SIP message, an RTP or an RTCP packet.
+    pub last_sign: Option<Time>,
     /// When the suspicion rose.
     pub suspected_at: Time,
     /// When it was decided.
@@ -84,6 +117,18 @@ pub struct Verdict {
     pub leaving: bool,
 }
 
+impl Verdict {
+    /// From the last sign of life to the suspicion.
+    pub fn detection(&self) -> Option<Duration> {
+        self.last_sign.map(|sign| self.suspected_at.since(sign))
+    }
+
+    /// From the suspicion to the verdict.
+    pub fn decision(&self) -> Duration {
+        self.decided_at.since(self.suspected_at)
+    }
+}
+
 /// The most pieces of evidence that are kept of one suspicion.
 const EVIDENCE_MAX: usize = 12;
 
@@ -91,6 +136,8 @@ const EVIDENCE_MAX: usize = 12;
 #[derive(Clone, Debug)]
 pub(super) struct Suspicion {
     pub suspected_at: Time,
+    /// The last sign of life before.
+    pub last_sign: Option<Time>,
     /// Probes sent from here on count; later than `suspected_at` after all nodes were silent.
     pub since: Time,
     /// When another node was last heard, so that our own network is known to work (spec: X21).
@@ -109,9 +156,12 @@ pub(super) struct Suspicion {
     pub last_refusal: Time,
     /// One of them was a probe.
     pub probe_refused: bool,
+    /// Requests in dialogs went wrong.
+    pub troubled: bool,
     /// Probes were unanswered before anything else spoke against it.
     pub unanswered: bool,
     pub next_quick: Time,
+    pub last_quick: Option<Time>,
     pub spacing: Duration,
     pub quick_sent: usize,
 }
@@ -120,6 +170,7 @@ impl Suspicion {
     pub fn new(now: Time) -> Suspicion {
         Suspicion {
             suspected_at: now,
+            last_sign: None,
             since: now,
             last_witness: now,
             unwitnessed: false,
@@ -130,8 +181,10 @@ impl Suspicion {
             sip_refused: 0,
             last_refusal: Time::ZERO,
             probe_refused: false,
+            troubled: false,
             unanswered: false,
             next_quick: now,
+            last_quick: None,
             spacing: Duration::ZERO,
             quick_sent: 0,
         }
@@ -159,6 +212,9 @@ impl Suspicion {
                 }
                 self.last_refusal = now;
             }
+            EvidenceKind::RequestUnanswered | EvidenceKind::ServiceUnavailable => {
+                self.troubled = true;
+            }
             EvidenceKind::ProbesUnanswered { .. } | EvidenceKind::Silent { .. } => {
                 self.unanswered = true;
             }
@@ -175,7 +231,7 @@ impl Suspicion {
 
     /// Whether there is more than unanswered probes: then quick probes go as fast as they can.
     pub fn is_fast(&self) -> bool {
-        self.media_silent || self.refused()
+        self.media_silent || self.troubled || self.refused()
     }
 
     /// How long all others may be silent during this suspicion before our own network is to

@@ -1,6 +1,6 @@
 //! What the agent hears, does not hear, and is refused: the inputs of health.
 
-use super::evidence::{EvidenceKind, Refusal};
+use super::evidence::{EvidenceKind, Refusal, Trouble};
 use super::node::{Incarnation, Lost, State};
 use super::{Cluster, ClusterEvent, NodeId, ProbeId};
 use holdline_relay::Tick;
@@ -133,6 +133,20 @@ impl Cluster {
         if matches!(node.state, State::Returning(_)) && !matches!(refusal, Refusal::Media(_)) {
             node.state = State::Dead;
         }
+        self.raise(now, id, kind);
+        self.reschedule(now, id);
+    }
+
+    /// A request in a dialog with the node went wrong: it is asked whether it lives (spec: X20).
+    pub fn troubled(&mut self, now: Time, id: NodeId, trouble: Trouble) {
+        let rest = self.nodes.get(&id).map(|node| node.troubles_from);
+        if rest.is_none_or(|rest| now < rest) {
+            return;
+        }
+        let kind = match trouble {
+            Trouble::Timeout => EvidenceKind::RequestUnanswered,
+            Trouble::Unavailable => EvidenceKind::ServiceUnavailable,
+        };
         self.raise(now, id, kind);
         self.reschedule(now, id);
     }

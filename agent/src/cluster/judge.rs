@@ -71,11 +71,7 @@ impl Cluster {
 
     /// Something speaks against the node.
     pub(super) fn raise(&mut self, now: Time, id: NodeId, kind: EvidenceKind) {
-        let patience = self
-            .nearest(id)
-            .into_iter()
-            .map(|(_, patience)| patience)
-            .max();
+        let patience = self.nearest(now, id).map(|(_, patience)| patience).max();
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };
@@ -86,6 +82,7 @@ impl Cluster {
             State::Alive => {
                 let mut suspicion = Suspicion::new(now);
                 suspicion.witness_patience = patience.unwrap_or_default();
+                suspicion.last_sign = node.last_heard.max(node.media.last());
                 suspicion.add(now, kind);
                 node.state = State::Suspect(suspicion);
                 self.suspects.insert(id);
@@ -99,6 +96,9 @@ impl Cluster {
                 let known = match kind {
                     EvidenceKind::MediaSilent { .. } => suspicion.media_silent,
                     EvidenceKind::MediaRefused { .. } => !suspicion.accusers.is_empty(),
+                    EvidenceKind::RequestUnanswered | EvidenceKind::ServiceUnavailable => {
+                        suspicion.troubled
+                    }
                     _ => false,
                 };
                 suspicion.add(now, kind);
@@ -106,7 +106,7 @@ impl Cluster {
                 let undecided = self.suspects.contains(&id);
                 if undecided && !known {
                     self.pace(now, id);
-                    self.quick_probe(now, id);
+                    self.quick_probe_unless_just_sent(now, id);
                 }
             }
             State::Joining | State::Dead | State::Returning(_) => {}
@@ -175,11 +175,23 @@ impl Cluster {
             node.media.was_false(now, &self.config);
         }
         node.excuse(now, &suspicion.accusers, &self.config);
+        if suspicion.troubled {
+            node.troubles_from = now + self.config.refusal_pause;
+        }
         node.state = State::Alive;
         self.suspects.remove(&id);
         let after = now.since(suspicion.suspected_at);
-        self.events
-            .push_back(ClusterEvent::Cleared { node: id, after });
+        self.cleared(id, &suspicion, after);
+    }
+
+    fn cleared(&mut self, id: NodeId, suspicion: &Suspicion, after: Duration) {
+        let first = suspicion.evidence.first();
+        let evidence = first.map_or(EvidenceKind::ProbeRefused, |first| first.kind);
+        self.events.push_back(ClusterEvent::Cleared {
+            node: id,
+            after,
+            evidence,
+        });
     }
 
     /// Its media are heard again: that clears what their silence raised, and nothing else
@@ -192,14 +204,13 @@ impl Cluster {
             return;
         };
         s.media_silent = false;
-        if s.refused() || s.unanswered {
+        if s.refused() || s.troubled || s.unanswered {
             return;
         }
-        let after = now.since(s.suspected_at);
+        let (suspicion, after) = (s.clone(), now.since(s.suspected_at));
         node.state = State::Alive;
         self.suspects.remove(&id);
-        self.events
-            .push_back(ClusterEvent::Cleared { node: id, after });
+        self.cleared(id, &suspicion, after);
     }
 
     /// When silence alone condemns (spec: D21), or would.
@@ -238,7 +249,7 @@ impl Cluster {
         let quiet = witnessed && !node.media.heard_after(s.suspected_at);
         let proven = (overdue && probes >= alone)
             || (quiet && (s.media_silent || s.sip_refused > 0) && probes >= corroborated)
-            || (quiet && s.refused() && probes >= alone);
+            || (quiet && (s.refused() || s.troubled) && probes >= alone);
         if proven {
             self.die(now, id, EvidenceKind::ProbesUnanswered { probes });
         }
@@ -248,9 +259,9 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };
-        let (mut evidence, suspected_at) = match &node.state {
-            State::Suspect(s) => (s.evidence.clone(), s.suspected_at),
-            _ => (Vec::new(), now),
+        let (mut evidence, suspected_at, last_sign) = match &node.state {
+            State::Suspect(s) => (s.evidence.clone(), s.suspected_at, s.last_sign),
+            _ => (Vec::new(), now, node.last_heard),
         };
         // A refusal that decided is the last piece already.
         if last != EvidenceKind::ProbeRefused {
@@ -269,6 +280,7 @@ impl Cluster {
         self.suspects.remove(&id);
         let verdict = Verdict {
             evidence,
+            last_sign,
             suspected_at,
             decided_at: now,
             leaving,

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(super) struct MediaEvidence {
     /// The newest packet, or later where our own lateness was taken off.
     newest: Option<Time>,
+    /// The newest packet as it came, for people.
+    last: Option<Time>,
     /// The first packet after the last long pause.
     run_start: Time,
     /// The longest usual spacing of packets; decays slowly.
@@ -25,6 +27,7 @@ pub(super) struct MediaEvidence {
 impl MediaEvidence {
     /// Packets came, the newest at `newest`.
     pub fn heard(&mut self, newest: Time, config: &HealthConfig) {
+        self.last = self.last.max(Some(newest));
         match self.newest {
             Some(last) => {
                 let pause = newest.since(last);
@@ -75,6 +78,11 @@ impl MediaEvidence {
             .clamp(config.media_backoff, config.media_backoff_max);
         self.ignored_until = now + wait;
         self.backoff = wait * 2;
+    }
+
+    /// When the newest packet came.
+    pub fn last(&self) -> Option<Time> {
+        self.last
     }
 
     /// Whether a packet came after `at`.

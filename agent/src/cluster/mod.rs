@@ -31,7 +31,7 @@ mod status;
 mod tests;
 
 pub use config::HealthConfig;
-pub use evidence::{Evidence, EvidenceKind, Refusal, Verdict};
+pub use evidence::{Evidence, EvidenceKind, Refusal, Trouble, Verdict};
 pub use membership::Changes;
 pub use node::{NodeId, NodeState};
 pub use probes::ProbeId;
@@ -70,6 +70,8 @@ pub enum ClusterEvent {
         node: NodeId,
         /// How long it lasted.
         after: Duration,
+        /// What had raised it.
+        evidence: EvidenceKind,
     },
     /// The node is dead: its calls move (spec: D24).
     Dead {
@@ -107,6 +109,9 @@ pub struct Cluster {
     nodes: BTreeMap<NodeId, Node>,
     by_address: BTreeMap<SocketAddr, NodeId>,
     suspects: BTreeSet<NodeId>,
+    /// The living nodes whose answers come soonest, as last looked for.
+    nearest: Vec<(Duration, NodeId)>,
+    nearest_at: Option<Time>,
     deadlines: Deadlines<NodeId>,
     events: VecDeque<ClusterEvent>,
     next_node: u32,
@@ -125,6 +130,8 @@ impl Cluster {
             nodes: BTreeMap::new(),
             by_address: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            nearest: Vec::new(),
+            nearest_at: None,
             deadlines: Deadlines::default(),
             events: VecDeque::new(),
             next_node: 0,

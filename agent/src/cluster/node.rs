@@ -119,6 +119,8 @@ pub(super) struct Node {
     /// Streams whose refusals a probe's answer has explained.
     excused: BTreeSet<StreamId>,
     pub media_refusals_from: Time,
+    /// The same for requests in dialogs that went wrong.
+    pub troubles_from: Time,
     /// What it lost of late, and when that showed first.
     lost: BTreeMap<Lost, Time>,
     /// Before this nothing is noted as lost: the calls are still on their way elsewhere.
@@ -149,6 +151,7 @@ impl Node {
             former: VecDeque::new(),
             excused: BTreeSet::new(),
             media_refusals_from: Time::ZERO,
+            troubles_from: Time::ZERO,
             lost: BTreeMap::new(),
             lost_from: Time::ZERO,
             deaths: VecDeque::new(),
@@ -300,6 +303,16 @@ impl Node {
             .saturating_mul(1 << doublings)
             .min(config.return_run_max)
             .max(1)
+    }
+
+    /// Answers that are still missing before a node that was dead is used again (spec: X22).
+    pub fn answers_needed(&self, now: Time, config: &HealthConfig) -> Option<u32> {
+        let run = match self.state {
+            State::Dead => 0,
+            State::Returning(run) => run,
+            _ => return None,
+        };
+        Some(self.return_run(now, config).saturating_sub(run))
     }
 
     /// Free capacity in percent, 0..=100 (spec: D22, D23).

@@ -6,6 +6,7 @@ use super::{Cluster, NodeId};
 use holdline_wire::Time;
 use serde::Serialize;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A trunk at a moment. Times are seconds since the start of the program.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,6 +44,10 @@ pub struct NodeStatus {
     pub last_heard: Option<f64>,
     /// Deaths within the flap memory (spec: X22).
     pub flaps: u32,
+    /// Answers in a row that it still has to give before it is used again (spec: X22).
+    pub answers_needed: Option<u32>,
+    /// For how long it asked to be left alone, seconds (spec: X24).
+    pub paused_for: Option<f64>,
     /// What speaks against it now.
     pub suspicion: Vec<EvidenceStatus>,
     /// The last verdict on it.
@@ -54,6 +59,8 @@ pub struct NodeStatus {
 pub struct EvidenceStatus {
     /// When it was noticed, seconds.
     pub at: f64,
+    /// What kind, as in metrics.
+    pub kind: &'static str,
     /// What it was, for people.
     pub what: String,
 }
@@ -61,10 +68,16 @@ pub struct EvidenceStatus {
 /// A verdict.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VerdictStatus {
+    /// The last sign of life before, seconds.
+    pub last_sign: Option<f64>,
     /// When the suspicion rose, seconds.
     pub suspected_at: f64,
     /// When it was decided, seconds.
     pub decided_at: f64,
+    /// From the last sign of life to the suspicion, ms.
+    pub detection_ms: Option<f64>,
+    /// From the suspicion to the verdict, ms.
+    pub decision_ms: f64,
     /// Whether its media flowed on (spec: D34).
     pub leaving: bool,
     /// What led to it.
@@ -74,16 +87,24 @@ pub struct VerdictStatus {
 fn shown(evidence: &[Evidence]) -> Vec<EvidenceStatus> {
     let show = |e: &Evidence| EvidenceStatus {
         at: e.at.as_secs_f64(),
+        kind: e.kind.name(),
         what: e.kind.to_string(),
     };
     evidence.iter().map(show).collect()
 }
 
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
 impl From<&Verdict> for VerdictStatus {
     fn from(verdict: &Verdict) -> VerdictStatus {
         VerdictStatus {
+            last_sign: verdict.last_sign.map(Time::as_secs_f64),
             suspected_at: verdict.suspected_at.as_secs_f64(),
             decided_at: verdict.decided_at.as_secs_f64(),
+            detection_ms: verdict.detection().map(ms),
+            decision_ms: ms(verdict.decision()),
             leaving: verdict.leaving,
             evidence: shown(&verdict.evidence),
         }
@@ -111,13 +132,15 @@ impl Cluster {
             listed: node.listed,
             active: node.active,
             state: node.node_state(),
-            rtt_ms: node.probes.rtt().map(|rtt| rtt.as_secs_f64() * 1e3),
+            rtt_ms: node.probes.rtt().map(ms),
             probe_loss: node.probes.loss(&self.config),
             utilization: node.believed_utilization(now, &self.config),
             calls: node.calls,
             incarnation: node.incarnation.clone(),
             last_heard: node.last_heard.map(Time::as_secs_f64),
             flaps: node.flaps(now, &self.config),
+            answers_needed: node.answers_needed(now, &self.config),
+            paused_for: Some(node.paused_until.since(now).as_secs_f64()).filter(|left| *left > 0.0),
             suspicion: node
                 .suspicion()
                 .map_or_else(Vec::new, |s| shown(&s.evidence)),

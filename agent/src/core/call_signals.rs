@@ -53,7 +53,8 @@ impl AgentCore {
             return;
         };
         let in_charge = call.far.as_ref().is_some_and(|far| far.epoch == epoch);
-        if in_charge && call.is_disowned_by(now, &signal) {
+        let moves = !self.env.settings.moving.dry_run;
+        if in_charge && moves && call.is_disowned_by(now, &signal) {
             return self.leave_disowned(now, key);
         }
         match (&call.phase, in_charge) {

@@ -25,11 +25,21 @@ impl AgentCore {
         match event {
             ClusterEvent::Probe { node, addr, id } => self.send_probe(node, addr, id),
             ClusterEvent::Suspect { node, evidence } => {
+                let kind = evidence.kind.name();
                 let evidence = evidence.kind.to_string();
-                self.tell(node, |node| Event::NodeSuspect { node, evidence });
+                self.tell(node, |node| Event::NodeSuspect {
+                    node,
+                    kind,
+                    evidence,
+                });
             }
-            ClusterEvent::Cleared { node, after } => {
-                self.tell(node, |node| Event::NodeCleared { node, after });
+            ClusterEvent::Cleared {
+                node,
+                after,
+                evidence,
+            } => {
+                let kind = evidence.name();
+                self.tell(node, |node| Event::NodeCleared { node, kind, after });
                 self.env.pacing.stir();
                 self.env.hang_up_left(now, node);
             }

@@ -1,6 +1,6 @@
 //! Where each message, fault and report belongs.
 
-use crate::cluster::{NodeId, Refusal};
+use crate::cluster::{NodeId, Refusal, Trouble};
 use crate::core::AgentCore;
 use crate::core::call::{CallKey, Phase};
 use crate::core::cluster_events::told_utilization;
@@ -143,6 +143,9 @@ impl AgentCore {
                 transport,
             } => {
                 self.note_farewell(owner, true, 408);
+                if !transport {
+                    self.note_timeout(now, owner);
+                }
                 self.with_leg(now, owner, |leg, ctx| {
                     leg.on_timeout(ctx, client, transport)
                 });
@@ -261,7 +264,8 @@ impl AgentCore {
         };
         let told = message.text(Name::InstanceIncarnation);
         let incarnation = told.as_deref();
-        if far.leg.is_up() {
+        let in_dialog = far.leg.is_up();
+        if in_dialog {
             let same = incarnation.is_some() && incarnation == far.incarnation.as_deref();
             far.disowned = message.status() == 481 && !same;
         } else if *message.method() == Method::Invite {
@@ -272,7 +276,22 @@ impl AgentCore {
         self.env
             .cluster
             .heard_sip(now, node, utilization, incarnation);
+        if in_dialog && message.status() == 503 {
+            self.env.cluster.troubled(now, node, Trouble::Unavailable);
+        }
         self.note_room(now, node, (key, epoch), message);
+    }
+
+    /// A node answered nothing at all to a request in its time: it is asked whether it lives
+    /// (spec: X20).
+    fn note_timeout(&mut self, now: Time, owner: Owner) {
+        let Owner::Far(key, epoch) = owner else {
+            return;
+        };
+        let call = self.calls.get_mut(key);
+        if let Some(far) = call.and_then(|call| call.far_leg(epoch)) {
+            self.env.cluster.troubled(now, far.node, Trouble::Timeout);
+        }
     }
 
     /// The node answered our BYE, or will never do so.

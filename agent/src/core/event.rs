@@ -34,6 +34,19 @@ pub enum Out {
     Event(Event),
 }
 
+/// How long after a verdict the steps of its failover came; those that came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// The first INVITE left.
+    pub first_invite: Option<Duration>,
+    /// The first new node gave a media address.
+    pub first_media: Option<Duration>,
+    /// The first call had moved.
+    pub first_moved: Option<Duration>,
+    /// The last call had.
+    pub last_moved: Option<Duration>,
+}
+
 /// Something worth telling. Calls are named by the Call-ID towards the calling server; no event
 /// holds a phone number.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +76,8 @@ pub enum Event {
     NodeSuspect {
         /// The node.
         node: SocketAddr,
+        /// The kind of what was seen, a stable name.
+        kind: &'static str,
         /// What was seen.
         evidence: String,
     },
@@ -70,6 +85,8 @@ pub enum Event {
     NodeCleared {
         /// The node.
         node: SocketAddr,
+        /// The kind of what had raised it.
+        kind: &'static str,
         /// How long it lasted.
         after: Duration,
     },
@@ -83,6 +100,17 @@ pub enum Event {
         /// Names the failover in logs, metrics and records.
         failover: u64,
         /// The node that died.
+        node: SocketAddr,
+        /// How many calls.
+        calls: usize,
+        /// The verdict; `None` for a restart (spec: X39).
+        verdict: Option<Verdict>,
+    },
+    /// A node's calls would move, were this not a dry run.
+    FailoverWithheld {
+        /// Names the verdict in logs and `/status`.
+        failover: u64,
+        /// The node.
         node: SocketAddr,
         /// How many calls.
         calls: usize,
@@ -119,6 +147,9 @@ pub enum Event {
         lost: usize,
         /// Calls that were hung up meanwhile.
         ended: usize,
+        /// From the verdict to the first INVITE to another node, to the first media address of
+        /// one, and to the first and the last call moved.
+        steps: Steps,
         /// From the verdict to the last call moved.
         took: Duration,
     },

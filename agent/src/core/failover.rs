@@ -22,6 +22,9 @@ impl AgentCore {
         whose: impl Fn(&FarLeg) -> bool,
     ) {
         let address = self.env.cluster.address(node);
+        if self.env.settings.moving.dry_run {
+            return self.withhold(now, node, verdict, whose);
+        }
         self.end_attempts(now, node, &whose);
         let line = self.line_of(now, node, &whose);
         let is_up = |(_, key): &&(Rank, CallKey)| {
@@ -45,6 +48,32 @@ impl AgentCore {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// A dry run: what would move is told, and stays (spec: X21).
+    fn withhold(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        verdict: Option<Verdict>,
+        whose: impl Fn(&FarLeg) -> bool,
+    ) {
+        let keys = self.env.by_node.get(&node).into_iter().flatten();
+        let legs = keys.filter_map(|key| self.calls.get(*key)?.far.as_ref());
+        let calls = legs.filter(|far| whose(far)).count();
+        let address = self.env.cluster.address(node);
+        let failover = self.failovers.start(Failover {
+            dry_run: true,
+            ..Failover::new(now, address, verdict.clone(), calls)
+        });
+        if let Some(node) = address {
+            self.env.event(Event::FailoverWithheld {
+                failover,
+                node,
+                calls,
+                verdict,
+            });
         }
     }
 
@@ -112,21 +141,8 @@ impl AgentCore {
         verdict: Option<Verdict>,
         calls: usize,
     ) -> u64 {
-        let story = Failover {
-            number: 0,
-            node: address,
-            verdict: verdict.clone(),
-            decided_at: now,
-            calls,
-            moved: 0,
-            lost: 0,
-            ended: 0,
-            first_invite: None,
-            first_media: None,
-            first_moved: None,
-            last_moved: None,
-        };
-        let failover = self.failovers.start(now, story);
+        let story = Failover::new(now, address, verdict.clone(), calls);
+        let failover = self.failovers.start(story);
         if let Some(node) = address {
             self.env.event(Event::FailoverStarted {
                 failover,
@@ -236,6 +252,7 @@ impl AgentCore {
             moved: story.moved,
             lost: story.lost,
             ended: story.ended,
+            steps: story.steps(),
             took: last.since(story.decided_at),
         });
     }

@@ -19,7 +19,7 @@ mod tests;
 mod transfer;
 
 pub use call::CallKey;
-pub use event::{Event, In, Operator, Out};
+pub use event::{Event, In, Operator, Out, Steps};
 pub use pacing::Bounds;
 pub use settings::{Moving, Pace, Settings, Targets};
 pub use status::{FailoverStatus, Status};

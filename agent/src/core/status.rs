@@ -2,10 +2,12 @@
 
 use crate::cluster::{ClusterStatus, VerdictStatus};
 use crate::core::AgentCore;
+use crate::core::event::Steps;
 use crate::core::story::Failover;
 use holdline_wire::Time;
 use serde::Serialize;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The agent at a moment. Times are seconds since its start.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +28,8 @@ pub struct Status {
     pub ignored: u64,
     /// Whether new calls are refused.
     pub draining: bool,
+    /// Whether verdicts move no call (spec: X21).
+    pub dry_run: bool,
     /// Whether a node is there for new calls.
     pub ready: bool,
     /// The last failovers, the newest last.
@@ -43,6 +47,8 @@ pub struct FailoverStatus {
     pub verdict: Option<VerdictStatus>,
     /// When it was decided.
     pub decided_at: f64,
+    /// Nothing moved: it was a dry run (spec: X21).
+    pub dry_run: bool,
     /// Calls that had to move.
     pub calls: usize,
     /// Of them moved.
@@ -59,6 +65,33 @@ pub struct FailoverStatus {
     pub first_moved_at: Option<f64>,
     /// When the last one was.
     pub last_moved_at: Option<f64>,
+    /// The same, in ms after the verdict.
+    pub steps_ms: StepsStatus,
+}
+
+/// How long after the verdict the steps of a failover came, ms.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepsStatus {
+    /// The first INVITE to a new node left.
+    pub first_invite: Option<f64>,
+    /// The first new node gave a media address.
+    pub first_media: Option<f64>,
+    /// The first call was answered by its new node.
+    pub first_moved: Option<f64>,
+    /// The last one was.
+    pub last_moved: Option<f64>,
+}
+
+impl From<Steps> for StepsStatus {
+    fn from(steps: Steps) -> StepsStatus {
+        let ms = |after: Option<Duration>| after.map(|after| after.as_secs_f64() * 1e3);
+        StepsStatus {
+            first_invite: ms(steps.first_invite),
+            first_media: ms(steps.first_media),
+            first_moved: ms(steps.first_moved),
+            last_moved: ms(steps.last_moved),
+        }
+    }
 }
 
 pub(super) fn status(core: &AgentCore, now: Time) -> Status {
@@ -71,6 +104,7 @@ pub(super) fn status(core: &AgentCore, now: Time) -> Status {
         transactions: core.env.layer.len(),
         ignored: core.env.ignored,
         draining: core.draining,
+        dry_run: core.env.settings.moving.dry_run,
         ready: !core.draining && core.env.cluster.any_alive(),
         failovers: core.failovers.told.iter().map(story).collect(),
     }
@@ -82,6 +116,7 @@ fn story(story: &Failover) -> FailoverStatus {
         node: story.node,
         verdict: story.verdict.as_ref().map(VerdictStatus::from),
         decided_at: story.decided_at.as_secs_f64(),
+        dry_run: story.dry_run,
         calls: story.calls,
         moved: story.moved,
         lost: story.lost,
@@ -90,5 +125,6 @@ fn story(story: &Failover) -> FailoverStatus {
         first_media_at: story.first_media.map(Time::as_secs_f64),
         first_moved_at: story.first_moved.map(Time::as_secs_f64),
         last_moved_at: story.last_moved.map(Time::as_secs_f64),
+        steps_ms: story.steps().into(),
     }
 }

@@ -1,6 +1,7 @@
 //! The stories of the last failovers, for logs and `/status`.
 
 use crate::cluster::Verdict;
+use crate::core::event::Steps;
 use holdline_wire::Time;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -15,6 +16,8 @@ pub struct Failover {
     pub node: Option<SocketAddr>,
     pub verdict: Option<Verdict>,
     pub decided_at: Time,
+    /// Nothing moves: this is a dry run.
+    pub dry_run: bool,
     pub calls: usize,
     pub moved: usize,
     pub lost: usize,
@@ -25,6 +28,43 @@ pub struct Failover {
     pub first_media: Option<Time>,
     pub first_moved: Option<Time>,
     pub last_moved: Option<Time>,
+}
+
+impl Failover {
+    /// A failover of `calls` that has just been decided.
+    pub fn new(
+        now: Time,
+        node: Option<SocketAddr>,
+        verdict: Option<Verdict>,
+        calls: usize,
+    ) -> Failover {
+        Failover {
+            number: 0,
+            node,
+            verdict,
+            decided_at: now,
+            dry_run: false,
+            calls,
+            moved: 0,
+            lost: 0,
+            ended: 0,
+            first_invite: None,
+            first_media: None,
+            first_moved: None,
+            last_moved: None,
+        }
+    }
+
+    /// How long after the verdict its steps came.
+    pub fn steps(&self) -> Steps {
+        let after = |at: Option<Time>| at.map(|at| at.since(self.decided_at));
+        Steps {
+            first_invite: after(self.first_invite),
+            first_media: after(self.first_media),
+            first_moved: after(self.first_moved),
+            last_moved: after(self.last_moved),
+        }
+    }
 }
 
 /// The last failovers.
@@ -44,14 +84,13 @@ pub enum Outcome {
 }
 
 impl Failovers {
-    pub fn start(&mut self, now: Time, story: Failover) -> u64 {
+    pub fn start(&mut self, story: Failover) -> u64 {
         self.next += 1;
-        if story.calls > 0 {
+        if story.calls > 0 && !story.dry_run {
             self.open.insert(self.next, story.calls);
         }
         self.told.push_back(Failover {
             number: self.next,
-            decided_at: now,
             ..story
         });
         if self.told.len() > REMEMBERED {

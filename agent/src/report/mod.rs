@@ -1,8 +1,11 @@
 //! Events of the core as log lines and metrics: the one place where their names stand.
 
+mod nodes;
+
 use crate::core::{Event, Status};
 use holdline_host::Metrics;
 use holdline_host::trunk_source::Failure;
+use nodes::{BUCKETS, Nodes};
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts};
 use std::net::SocketAddr;
 use tracing::{info, warn};
@@ -16,10 +19,8 @@ pub struct Reporter {
     refused: IntCounterVec,
     moved: IntCounter,
     lost: IntCounter,
-    failovers: IntCounterVec,
     move_seconds: Histogram,
-    suspicions: IntCounter,
-    cleared: IntCounter,
+    nodes: Nodes,
     trunk_refused: IntCounter,
     trunk_failed: IntCounterVec,
     trunk_version: IntGauge,
@@ -43,12 +44,11 @@ fn labelled(metrics: &Metrics, name: &str, help: &str, label: &str) -> IntCounte
 impl Reporter {
     /// Registers the agent's metrics.
     pub fn new(metrics: &Metrics) -> Reporter {
-        let buckets = vec![0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 20.0];
         let opts = HistogramOpts::new(
             "holdline_call_move_seconds",
             "From the verdict to the new node's answer, for each moved call.",
         );
-        let move_seconds = Histogram::with_opts(opts.buckets(buckets)).expect("valid");
+        let move_seconds = Histogram::with_opts(opts.buckets(BUCKETS.to_vec())).expect("valid");
         metrics.register(move_seconds.clone());
         let counter = |name, help| metrics.counter(name, help);
         let gauge = |name, help| metrics.int_gauge(name, help);
@@ -64,18 +64,8 @@ impl Reporter {
             ),
             moved: counter("calls_moved_total", "Calls moved to another node."),
             lost: counter("calls_lost_total", "Calls that could not be moved."),
-            failovers: labelled(
-                metrics,
-                "failovers_total",
-                "Nodes whose calls moved.",
-                "reason",
-            ),
             move_seconds,
-            suspicions: counter("node_suspicions_total", "Suspicions raised against nodes."),
-            cleared: counter(
-                "node_suspicions_cleared_total",
-                "Suspicions that were false.",
-            ),
+            nodes: Nodes::new(metrics),
             trunk_refused: counter("trunk_documents_refused_total", "Invalid trunk documents."),
             trunk_failed: labelled(
                 metrics,
@@ -109,6 +99,7 @@ impl Reporter {
         self.ports_total.set(whole(status.ports.1));
         self.transactions
             .set(whole(status.transactions.0 + status.transactions.1));
+        self.nodes.status(&status.trunk.nodes);
         self.ready.set(if status.ready { 1.0 } else { 0.0 });
     }
 
@@ -165,60 +156,12 @@ impl Reporter {
                 self.ports_refused.inc();
                 warn!(%local, errno, "media port could not be opened");
             }
-            other => self.cluster(other),
+            other => self.trunk(other),
         }
     }
 
-    fn cluster(&self, event: Event) {
+    fn trunk(&self, event: Event) {
         match event {
-            Event::NodeSuspect { node, evidence } => {
-                self.suspicions.inc();
-                info!(%node, evidence, "node suspect");
-            }
-            Event::NodeCleared { node, after } => {
-                self.cleared.inc();
-                info!(%node, after_ms = ms(after), "suspicion cleared");
-            }
-            Event::NodeAlive { node } => info!(%node, "node alive"),
-            Event::FailoverStarted {
-                failover,
-                node,
-                calls,
-                verdict,
-            } => {
-                let reason = if verdict.is_some() {
-                    "dead"
-                } else {
-                    "restarted"
-                };
-                self.failovers.with_label_values(&[reason]).inc();
-                let (evidence, took) = verdict.map_or((String::new(), 0.0), |verdict| {
-                    let evidence: Vec<String> = verdict
-                        .evidence
-                        .iter()
-                        .map(|piece| piece.kind.to_string())
-                        .collect();
-                    let took = verdict.decided_at.since(verdict.suspected_at);
-                    (evidence.join("; "), ms(took))
-                });
-                warn!(failover, %node, calls, reason, evidence, decided_in_ms = took, "failover");
-            }
-            Event::FailoverDone {
-                failover,
-                moved,
-                lost,
-                ended,
-                took,
-            } => {
-                warn!(
-                    failover,
-                    moved,
-                    lost,
-                    ended,
-                    took_ms = ms(took),
-                    "failover done"
-                );
-            }
             Event::TrunkChanged { version, instances } => {
                 self.trunk_version
                     .set(i64::try_from(version).unwrap_or(i64::MAX));
@@ -231,7 +174,7 @@ impl Reporter {
                     "trunk document refused, the one before stays in force"
                 );
             }
-            _ => {}
+            other => self.nodes.event(other),
         }
     }
 
