@@ -3,6 +3,7 @@
 pub mod baresip;
 pub mod bench;
 pub mod load;
+pub mod netns;
 pub mod pjsip;
 pub mod rig;
 pub mod sim;

@@ -7,6 +7,7 @@ use super::ledger::{Done, Ledger};
 use super::mark::Side;
 use super::media::Media;
 use super::options::{MediaMode, Options};
+use crate::netns::Namespace;
 use crate::ua::{CallNumber, In, Out, Profile};
 use holdline_wire::Time;
 use holdline_wire::machine::Machine;
@@ -70,7 +71,8 @@ impl Driver {
         let mode = options.media;
         let open = |side: Side, n| {
             let profile = profile(side, options);
-            End::open(side, profile, seed_of(seed, n), mode.speaks(side))
+            let open = || End::open(side, profile, seed_of(seed, n), mode.speaks(side));
+            on_host_of(side, options, open)
         };
         let mut ends = [open(Side::Caller, 1)?, open(Side::Callee, 2)?];
         let mut ports = PortStore::new(options.rtp_ports);
@@ -78,7 +80,8 @@ impl Driver {
         let needs = [calls + SPARE, calls * (1 + faults) + SPARE];
         for (n, end) in ends.iter_mut().enumerate() {
             if mode.has_sockets() {
-                end.stock(clock.now(), &mut ports, needs[n])?;
+                let stock = || end.stock(clock.now(), &mut ports, needs[n]);
+                on_host_of(Side::BOTH[n], options, stock)?;
             } else {
                 end.name_ports(clock.now(), options.rtp_ports, needs[n]);
             }
@@ -291,6 +294,18 @@ pub fn command(step: Step, call: CallNumber) -> In {
         Step::Hold => In::Hold(call),
         Step::Unhold => In::Unhold(call),
         Step::Bye => In::Hangup(call),
+    }
+}
+
+/// Opens sockets where the end of `side` is to be.
+fn on_host_of<T>(
+    side: Side,
+    options: &Options,
+    open: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    match (side, &options.callee_netns) {
+        (Side::Callee, Some(path)) => Namespace::open(path)?.within(open)?,
+        _ => open(),
     }
 }
 

@@ -53,6 +53,10 @@ pub struct Options {
     /// The callee's SIP address, where the nodes send calls.
     #[arg(long, default_value = "127.0.0.1:5091")]
     pub callee_listen: SocketAddr,
+    /// The network namespace in which the callee listens, if not that of the caller: a path such
+    /// as /run/netns/NAME.
+    #[arg(long)]
+    pub callee_netns: Option<PathBuf>,
     /// RTP ports to take, both ends together; even ones are used.
     #[arg(long, default_value = "40000-49999", value_parser = port_range)]
     pub rtp_ports: (u16, u16),

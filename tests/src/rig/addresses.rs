@@ -1,6 +1,6 @@
 //! Loopback addresses for one rig: every program has one of its own, as on a real network.
 
-use super::{NODES, are_free, loopback};
+use super::{AGENT, NODES, are_free, loopback, node_name};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ const NODE_HTTP_PORT: u16 = 8080;
 const CALLER_PORT: u16 = 5070;
 const CALLEE_PORT: u16 = 5091;
 /// Last octets: the agent's, the first node's, the caller's, the callee's, the stranger's.
-const AGENT: u8 = 1;
+const AGENT_HOST: u8 = 1;
 const FIRST_NODE: u8 = 11;
 const CALLER: u8 = 21;
 const CALLEE: u8 = 31;
@@ -23,7 +23,7 @@ const STRANGER: u8 = 201;
 /// How many blocks are tried before giving up.
 const TRIES: u32 = 64;
 
-/// 256 loopback addresses, of which the lower half may call.
+/// 256 addresses, as a rule loopback ones, of which the lower half may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     net: [u8; 3],
@@ -32,6 +32,9 @@ pub struct Block {
 impl Block {
     /// The addresses that the documentation names: the agent at 127.0.0.1, nodes from 127.0.0.11.
     pub const DEMO: Block = Block { net: [127, 0, 0] };
+
+    /// The addresses of hosts on a network of their own, which no other rig sees.
+    pub const LAN: Block = Block { net: [10, 77, 0] };
 
     /// A block that no other rig has: by this process's number and a count.
     pub fn unique() -> io::Result<Block> {
@@ -60,18 +63,27 @@ impl Block {
         are_free(&sip, &http)
     }
 
+    /// The hosts of a rig by program, with their addresses; the caller is on the agent's.
+    pub fn hosts(&self) -> Vec<(String, Vec<IpAddr>)> {
+        let node = |n| (node_name(n), vec![self.node(n)]);
+        let mut hosts: Vec<_> = (0..NODES).map(node).collect();
+        hosts.push((AGENT.to_owned(), vec![self.at(AGENT_HOST), self.at(CALLER)]));
+        hosts.push((super::CALLEE.to_owned(), vec![self.at(CALLEE)]));
+        hosts
+    }
+
     fn at(&self, last: u8) -> IpAddr {
         loopback(self.net, last)
     }
 
     /// The agent's SIP address.
     pub fn agent_sip(&self) -> SocketAddr {
-        (self.at(AGENT), SIP_PORT).into()
+        (self.at(AGENT_HOST), SIP_PORT).into()
     }
 
     /// The agent's pages.
     pub fn agent_http(&self) -> SocketAddr {
-        (self.at(AGENT), HTTP_PORT).into()
+        (self.at(AGENT_HOST), HTTP_PORT).into()
     }
 
     fn node(&self, n: usize) -> IpAddr {

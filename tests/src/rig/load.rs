@@ -1,6 +1,6 @@
 //! Runs the load generator in a rig, and acts at the moments of its run.
 
-use super::{Error, Report, Rig, binary};
+use super::{AGENT, CALLEE, Error, Report, Rig, binary};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -55,14 +55,32 @@ impl Rig {
         &mut self,
         first_hop: SocketAddr,
         plan: &Plan,
+        act: impl FnMut(&mut Rig, Moment) -> Result<(), Error>,
+    ) -> Result<Report, Error> {
+        self.load_with(first_hop, plan, &[], act)
+    }
+
+    /// The same with more arguments for the load generator.
+    pub fn load_with(
+        &mut self,
+        first_hop: SocketAddr,
+        plan: &Plan,
+        more: &[&str],
         mut act: impl FnMut(&mut Rig, Moment) -> Result<(), Error>,
     ) -> Result<Report, Error> {
         let json = self.dir().join("load.json");
-        let args = arguments(self, first_hop, plan, &json.to_string_lossy());
+        let mut args = arguments(self, first_hop, plan, &json.to_string_lossy());
+        args.extend(more.iter().map(|&arg| arg.to_owned()));
+        if let Ok(lan) = self.lan() {
+            let netns = lan.host(CALLEE)?.path();
+            args.extend(["--callee-netns".into(), netns.to_string_lossy().into()]);
+        }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let output = self
-            .household()
-            .spawn_piped(LOAD, &binary("holdline-load")?, &args)?;
+        let program = binary("holdline-load")?;
+        // The caller is on the agent's host.
+        let output = self.on(AGENT, || {
+            self.household().spawn_piped(LOAD, &program, &args)
+        })??;
         let (sender, lines) = channel();
         // A thread of its own: the tool never waits for us, however long we act.
         std::thread::spawn(move || {

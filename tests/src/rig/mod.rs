@@ -24,6 +24,7 @@ pub use programs::{binary, build};
 pub use report::{Call, Fault, Gaps, Hearing, Lateness, Pause, Report, Stretch};
 pub use status::{AgentStatus, Evidence, FailoverStatus, NodeStatus, Verdict};
 
+use crate::netns::Lan;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -58,11 +59,25 @@ impl fmt::Debug for Failure {
 
 impl std::error::Error for Failure {}
 
+/// How a rig is to be.
+pub struct Setup<'a> {
+    /// Its addresses.
+    pub block: Block,
+    /// A host for each program by its name, and one for the downstream user agent: [`CALLEE`].
+    /// Without, all are on this one.
+    pub lan: Option<Lan>,
+    /// May change the configuration of the program of that name.
+    pub adapt: &'a dyn Fn(&str, String) -> String,
+    /// How many nodes are started, the first ones; [`Rig::start_node`] starts the others.
+    pub nodes: usize,
+}
+
 /// The running programs.
 pub struct Rig {
     /// Its addresses.
     pub block: Block,
     household: Household,
+    lan: Option<Lan>,
     dir: PathBuf,
     /// CPU time of nodes that are gone.
     spent: Duration,
@@ -80,29 +95,60 @@ impl Rig {
 
     /// The same at `block`; `adapt` may change the agent's configuration.
     pub fn start_at(block: Block, adapt: impl Fn(String) -> String) -> Result<Rig, Error> {
-        let dir = std::env::temp_dir().join(format!("holdline-{}-{}", std::process::id(), block));
+        Rig::start_as(Setup {
+            block,
+            lan: None,
+            adapt: &|name, text| if name == AGENT { adapt(text) } else { text },
+            nodes: NODES,
+        })
+    }
+
+    /// The same as `setup` says.
+    pub fn start_as(setup: Setup) -> Result<Rig, Error> {
+        let (block, adapt) = (setup.block, setup.adapt);
+        let name = format!("holdline-{}-{block}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir)?;
         let rig = Rig {
             block,
             household: Household::new(&dir),
+            lan: setup.lan,
             dir,
             spent: Duration::ZERO,
             told: Cell::new(false),
         };
         for n in 0..NODES {
-            std::fs::write(rig.config(&node_name(n)), config::node(&block, n, &rig.dir))?;
+            let (name, text) = (node_name(n), config::node(&block, n, &rig.dir));
+            std::fs::write(rig.config(&name), adapt(&name, text))?;
+        }
+        for n in 0..setup.nodes {
             rig.start_node(n)?;
         }
-        for n in 0..NODES {
+        for n in 0..setup.nodes {
             rig.wait_ready(&node_name(n), rig.block.node_http(n))?;
         }
-        let text = adapt(config::agent(&block, &rig.dir));
+        let text = adapt(AGENT, config::agent(&block, &rig.dir));
         std::fs::write(rig.config(AGENT), text)?;
         rig.launch(AGENT, "holdline-agent")?;
         rig.wait_ready(AGENT, rig.block.agent_http())?;
-        rig.wait_all_alive()?;
+        rig.wait_alive(setup.nodes)?;
         Ok(rig)
+    }
+
+    /// Does `work` on the host of a program.
+    pub fn on<T>(&self, program: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
+        match &self.lan {
+            None => Ok(work()),
+            Some(lan) => Ok(lan.host(program)?.within(work)?),
+        }
+    }
+
+    /// The hosts, where each program has its own.
+    pub fn lan(&self) -> Result<&Lan, Error> {
+        self.lan
+            .as_ref()
+            .ok_or_else(|| "this rig has no hosts of its own".into())
     }
 
     /// Who ends the processes; for a signal handler.
@@ -123,9 +169,9 @@ impl Rig {
     fn launch(&self, name: &str, program: &str) -> Result<(), Error> {
         let config = self.config(name);
         let config = config.to_str().ok_or("the directory's name is no text")?;
-        self.household
-            .spawn(name, &binary(program)?, &["--config", config])?;
-        Ok(())
+        let program = binary(program)?;
+        let spawn = || self.household.spawn(name, &program, &["--config", config]);
+        Ok(self.on(name, spawn)??)
     }
 
     /// Starts node `n` (from 0).
@@ -167,7 +213,7 @@ impl Rig {
 
     /// The agent's `/status`.
     pub fn status(&self) -> Result<AgentStatus, Error> {
-        let page = get(self.block.agent_http(), "/status")?;
+        let page = self.on(AGENT, || get(self.block.agent_http(), "/status"))??;
         if page.status != 200 {
             return Err(format!("/status of the agent answers {}", page.status).into());
         }
@@ -195,15 +241,22 @@ impl Rig {
             if !self.household.is_running(name) {
                 return Err(self.failure(&format!("{name} has ended")));
             }
-            Ok(get(http, "/readyz").is_ok_and(|page| page.status == 200))
+            let page = self.on(name, || get(http, "/readyz"))?;
+            Ok(page.is_ok_and(|page| page.status == 200))
         })
     }
 
     /// Waits until the agent holds every node for alive.
     pub fn wait_all_alive(&self) -> Result<(), Error> {
-        self.wait("every node is alive for the agent", READY, || {
+        self.wait_alive(NODES)
+    }
+
+    fn wait_alive(&self, count: usize) -> Result<(), Error> {
+        let what = format!("{count} nodes are alive for the agent");
+        self.wait(&what, READY, || {
             let nodes = self.status()?.trunk.nodes;
-            Ok(nodes.len() == NODES && nodes.iter().all(|node| node.state == "alive"))
+            let alive = nodes.iter().filter(|node| node.state == "alive");
+            Ok(nodes.len() == NODES && alive.count() == count)
         })
     }
 
@@ -255,6 +308,9 @@ impl Drop for Rig {
 
 /// The agent's name in a rig.
 pub const AGENT: &str = "agent";
+
+/// The name of the downstream user agent's host.
+pub const CALLEE: &str = "callee";
 
 /// The name of node `n` (from 0) in a rig: people count from 1.
 pub fn node_name(n: usize) -> String {
