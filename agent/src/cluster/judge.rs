@@ -246,7 +246,10 @@ impl Cluster {
             .max(config.unanswered_min);
         let corroborated = node.probes.needed(config.false_corroborated, config);
         let witnessed = !others || !s.unwitnessed;
-        let quiet = witnessed && !node.media.heard_after(s.suspected_at);
+        // Real packets end a silence (`media_returned`). What our own lateness or packets that were
+        // under way add to the newest one after a suspicion does not.
+        let unheard = s.media_silent || !node.media.heard_after(s.suspected_at);
+        let quiet = witnessed && unheard;
         let proven = (overdue && probes >= alone)
             || (quiet && (s.media_silent || s.sip_refused > 0) && probes >= corroborated)
             || (quiet && (s.refused() || s.troubled) && probes >= alone);

@@ -53,6 +53,24 @@ fn a_death_during_a_freeze_is_found_afterwards() {
     assert_eq!(world.deaths(), 1);
 }
 
+// spec: X20 X21
+#[test]
+fn lateness_after_a_suspicion_does_not_forgive_the_silence_before_it() {
+    let mut world = World::settled(3, 3);
+    let cut = world.now;
+    world.nodes[1].host = Host::Cut;
+    while world.state(1) != NodeState::Suspect {
+        world.run(ms(1));
+        assert!(world.now.since(cut) < ms(100), "no suspicion");
+    }
+    // A busy machine: the relay's next tick is late by more than the silence was long.
+    world.tick_late = ms(60);
+    world.run(ms(300));
+    let after = world.died_after(1, cut).expect("dead");
+    assert!(after <= ms(150), "{after:?}");
+    assert_eq!(world.deaths(), 1);
+}
+
 // spec: X21
 #[test]
 fn an_agent_that_is_late_all_the_time_still_finds_a_death() {

@@ -11,6 +11,26 @@ fn suspicions(world: &World) -> usize {
 
 // spec: X20
 #[test]
+fn packets_under_way_at_the_first_refusal_do_not_put_the_verdict_off() {
+    let node = |jitter| SimNode {
+        streams: 5,
+        jitter,
+        ..SimNode::default()
+    };
+    let mut world = World::new(vec![node(ms(0)), node(ms(0)), node(ms(40))], 1);
+    world.run(Duration::from_secs(30));
+    // The host is up, but it limits its ICMP: a stream is refused, and no probe ever is.
+    let dead = world.now;
+    world.nodes[2].host = Host::Cut;
+    let (id, stream) = (world.id(2), StreamId(1));
+    world.cluster.refused(dead, id, Refusal::Media(stream));
+    world.run(Duration::from_secs(2));
+    let after = world.died_after(2, dead).expect("dead");
+    assert!(after <= ms(400), "{after:?}");
+}
+
+// spec: X20
+#[test]
 fn a_killed_process_with_calls_is_dead_within_milliseconds() {
     let mut world = World::settled(3, 20);
     let killed = world.now;
