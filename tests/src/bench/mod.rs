@@ -7,6 +7,7 @@
 pub mod allocations;
 mod arguments;
 mod crowd;
+pub mod death;
 mod ends;
 mod figures;
 pub mod floor;

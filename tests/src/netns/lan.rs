@@ -52,7 +52,7 @@ impl Lan {
         };
         for (name, addresses) in hosts {
             let host = Namespace::new()?;
-            host.within(|| no_ipv6())??;
+            host.within(no_ipv6)??;
             match slow.get(name) {
                 None => lan.cable(name, &host)?,
                 Some(delay) => {

@@ -10,6 +10,6 @@ mod lan;
 mod namespace;
 mod slow;
 
-pub use lan::Lan;
+pub use lan::{BRIDGE, Lan};
 pub use namespace::Namespace;
 pub use slow::Delay;

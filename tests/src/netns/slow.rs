@@ -74,8 +74,8 @@ fn carry(mut taps: [File; 2], delay: Delay, over: &AtomicBool) {
     let mut under_way: BinaryHeap<Frame> = BinaryHeap::new();
     let (mut number, mut buffer) = (0, [0; FRAME]);
     while !over.load(Ordering::Relaxed) {
-        for from in 0..taps.len() {
-            while let Ok(length) = taps[from].read(&mut buffer) {
+        for (from, tap) in taps.iter_mut().enumerate() {
+            while let Ok(length) = tap.read(&mut buffer) {
                 if under_way.len() < UNDER_WAY {
                     let jitter = delay.jitter.as_micros().max(1) as u64;
                     let jitter = Duration::from_micros(random.next_u64() % jitter);

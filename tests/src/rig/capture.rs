@@ -1,6 +1,8 @@
-//! A second witness: what `dumpcap` saw on the loopback interface, read by `tshark`.
+//! A second witness: what `dumpcap` saw on the loopback interface, or on the switch between the
+//! hosts, read by `tshark`.
 
 use super::{Error, Rig, Sig};
+use crate::netns::BRIDGE;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -34,9 +36,16 @@ impl Capture {
     pub fn start(rig: &Rig, filter: &str) -> Result<Capture, Error> {
         let file = rig.dir().join("capture.pcapng");
         let path = file.to_str().ok_or("the directory's name is no text")?;
-        let args = ["-i", "lo", "-q", "-B", BUFFER, "-f", filter, "-w", path];
+        let interface = rig.lan().map_or("lo", |_| BRIDGE);
+        let args = [
+            "-i", interface, "-q", "-B", BUFFER, "-f", filter, "-w", path,
+        ];
         let household = rig.household();
-        household.spawn(CAPTURE, Path::new("dumpcap"), &args)?;
+        let spawn = || household.spawn(CAPTURE, Path::new("dumpcap"), &args);
+        match rig.lan() {
+            Ok(lan) => lan.switch().within(spawn)??,
+            Err(_) => spawn()?,
+        }
         // It makes the file once the interface is open and the filter is in place.
         rig.wait("the capture begins", PATIENCE, || {
             if !household.is_running(CAPTURE) {

@@ -1,6 +1,6 @@
 //! A story as an SVG timeline: an axis in milliseconds, the silences as bars, a row a moment.
 
-use crate::story::{Event, Story, Who};
+use super::{Event, Story, Who};
 use std::fmt::Write;
 
 const WIDTH: f64 = 900.0;

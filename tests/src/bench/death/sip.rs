@@ -1,6 +1,6 @@
 //! The SIP of one moved call, as it was on the wire.
 
-use holdline_tests::rig::{Block, Captured, Error, nanoseconds};
+use crate::rig::{Block, Captured, Error, nanoseconds};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 

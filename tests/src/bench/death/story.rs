@@ -1,9 +1,8 @@
 //! The story of one call: from the last packet before the death to the new node's 200.
 
-use crate::death::{Death, kill, plan, signed_ms};
-use crate::sip;
-use holdline_tests::rig::{Call, Capture, Error, Pause, Report, Rig};
-use std::time::{Duration, SystemTime};
+use super::{Death, signed_ms, sip};
+use crate::rig::{Call, Hearing, Pause, Report};
+use std::time::SystemTime;
 
 /// Whose moment it is; each has a colour in the drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,21 +47,8 @@ impl Story {
     }
 }
 
-/// Makes a run for the story's sake and tells it.
-pub fn of_a_run(calls: u32, after: Duration) -> Result<Story, Error> {
-    let mut rig = Rig::start()?;
-    let block = rig.block;
-    let capture = Capture::start(&rig, &sip::filter(&block))?;
-    let (report, death) = kill(&mut rig, &plan(calls, after))?;
-    let captured = capture.stop(&rig)?;
-    let call = median(&report).ok_or("no call moved with a pause")?;
-    let sip = sip::moments(&captured, &block, call.call, death.at)?;
-    Ok(tell(&report, &death, call, &sip))
-}
-
 fn pauses(call: &Call) -> [(&'static str, Option<Pause>); 2] {
-    let pause =
-        |heard: &Option<holdline_tests::rig::Hearing>| heard.as_ref()?.windows.get(1)?.first_pause;
+    let pause = |heard: &Option<Hearing>| heard.as_ref()?.windows.get(1)?.first_pause;
     [
         ("caller", pause(&call.caller_heard)),
         ("callee", pause(&call.callee_heard)),
@@ -70,7 +56,7 @@ fn pauses(call: &Call) -> [(&'static str, Option<Pause>); 2] {
 }
 
 /// The moved and kept call with the median gap, of those in which a listener missed a packet.
-fn median(report: &Report) -> Option<&Call> {
+pub(super) fn median(report: &Report) -> Option<&Call> {
     let paused = |call: &&Call| pauses(call).iter().any(|(_, pause)| pause.is_some());
     let moved = report.calls.iter().filter(|call| call.moved && call.kept);
     let mut moved: Vec<&Call> = moved.filter(paused).collect();
@@ -78,7 +64,14 @@ fn median(report: &Report) -> Option<&Call> {
     moved.get(moved.len() / 2).copied()
 }
 
-fn tell(report: &Report, death: &Death, call: &Call, sip: &sip::Moments) -> Story {
+/// What happened to `call`.
+pub(super) fn tell(
+    report: &Report,
+    death: &Death,
+    call: &Call,
+    sip: &sip::Moments,
+    fault: &str,
+) -> Story {
     let mut events = Vec::new();
     let mut add = |ms: f64, who, what: &str| {
         events.push(Event {
@@ -87,7 +80,7 @@ fn tell(report: &Report, death: &Death, call: &Call, sip: &sip::Moments) -> Stor
             what: what.to_owned(),
         });
     };
-    add(0.0, Who::Node, "the node is killed");
+    add(0.0, Who::Node, fault);
     if let Some(verdict) = &death.failover.verdict {
         let (first, last) = (verdict.evidence.first(), verdict.evidence.last());
         let what = first.map_or("?", |evidence| evidence.what.as_str());

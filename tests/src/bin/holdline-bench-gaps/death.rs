@@ -1,23 +1,14 @@
 //! One death under load, measured; and the same load without one.
 
 use holdline_tests::bench::Figures;
-use holdline_tests::rig::{AgentStatus, Error, FailoverStatus, Moment, Plan, Report, Rig};
-use std::time::{Duration, SystemTime};
+use holdline_tests::bench::death::Death;
+use holdline_tests::rig::{Error, Moment, Plan, Report, Rig};
+use std::time::Duration;
 
 /// Media before the death.
 const BEFORE: Duration = Duration::from_secs(3);
 /// Calls placed in a second.
 const RATE: u32 = 50;
-
-/// A run's death and what became of it.
-pub struct Death {
-    /// When the signal was sent.
-    pub at: SystemTime,
-    /// The agent once the listening was over.
-    pub status: AgentStatus,
-    /// The agent's story of it.
-    pub failover: FailoverStatus,
-}
 
 /// All calls up, `act` in the middle, `after` of listening.
 pub fn plan(calls: u32, after: Duration) -> Plan {
@@ -45,33 +36,8 @@ pub fn kill(rig: &mut Rig, plan: &Plan) -> Result<(Report, Death), Error> {
     })?;
     let (node, at) = killed.ok_or("nobody was killed")?;
     let status = told.ok_or("the agent was not asked")?;
-    let address = Some(rig.block.node_sip(node));
-    let mut failovers = status.failovers.iter().rev();
-    let failover = failovers.find(|failover| failover.node == address).cloned();
-    let failover = failover.ok_or("the agent tells of no failover")?;
-    Ok((
-        report,
-        Death {
-            at,
-            status,
-            failover,
-        },
-    ))
-}
-
-impl Death {
-    /// Milliseconds from the death to a moment of the agent's.
-    pub fn until(&self, agents: f64) -> f64 {
-        signed_ms(self.at, self.status.calendar(agents))
-    }
-}
-
-/// Milliseconds from `start` to `at`, negative where it was before.
-pub fn signed_ms(start: SystemTime, at: SystemTime) -> f64 {
-    match at.duration_since(start) {
-        Ok(after) => after.as_secs_f64() * 1e3,
-        Err(before) => -before.duration().as_secs_f64() * 1e3,
-    }
+    let death = Death::of(rig, node, at, status)?;
+    Ok((report, death))
 }
 
 /// The figures of one number of calls.

@@ -2,16 +2,13 @@
 //! loads, beside the same load without a death. And the story of one call, drawn.
 
 mod death;
-mod drawing;
-mod sip;
-mod story;
 mod tables;
 
 use clap::Parser;
 use death::Measured;
-use holdline_tests::bench::Section;
+use holdline_tests::bench::{Section, death as dying};
 use holdline_tests::load::duration;
-use holdline_tests::rig::{Capture, Error};
+use holdline_tests::rig::{Capture, Error, Rig};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -85,9 +82,11 @@ fn tell_story(section: &mut Section, out: &Path, after: Duration) -> Result<(), 
         return Ok(());
     }
     eprintln!("gaps: the story of one of {STORY_CALLS} calls");
-    let story = story::of_a_run(STORY_CALLS, after)?;
+    let plan = death::plan(STORY_CALLS, after);
+    let run = |rig: &mut Rig| death::kill(rig, &plan);
+    let story = dying::story_of_a_run(&mut Rig::start()?, "the node is killed", run)?;
     std::fs::create_dir_all(out)?;
-    std::fs::write(out.join("gaps-story.svg"), drawing::draw(&story))?;
+    std::fs::write(out.join("gaps-story.svg"), dying::draw(&story))?;
     section.say("### One call");
     section.say(format!(
         "The moved call with the median gap of a run with {STORY_CALLS} calls, {} of them moved. \
