@@ -1,6 +1,6 @@
 # The commands a person types. Each is one line; the work is in scripts/ and cargo.
 
-.PHONY: demo test build check sim sim-mutants fuzz bench clean
+.PHONY: demo test build check sim sim-mutants fuzz bench bench-failover clean
 
 # Three nodes, one agent, CALLS calls with media; the busiest node dies; the story is told.
 demo:
@@ -32,6 +32,11 @@ fuzz:
 # Every benchmark, or ONLY=relay, RUNS times each; writes docs/benchmarks.md. Nothing else should run.
 bench:
 	ONLY=$(ONLY) RUNS=$(RUNS) scripts/bench
+
+# Nodes that die in every way, on hosts in network namespaces (needs root), listened to for AFTER
+# (60s), and MINUTES (30) of false verdicts at 20 % loss.
+bench-failover:
+	ONLY=failover RUNS=$(RUNS) AFTER=$(AFTER) MINUTES=$(MINUTES) CASES=$(CASES) scripts/bench
 
 clean:
 	cargo clean
