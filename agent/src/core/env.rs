@@ -159,7 +159,7 @@ impl Env {
         self.tombs.insert(self.next_tomb, tag.into());
         self.tags.insert(tag.into(), Place::Tomb);
         self.timers
-            .set(Timer::Forget(self.next_tomb), now + TOMB_LIFE);
+            .set_late(Timer::Forget(self.next_tomb), now + TOMB_LIFE);
     }
 
     pub fn forget(&mut self, number: u64) {

@@ -251,7 +251,7 @@ impl Env {
         self.tombs.insert(self.next_tomb, tag.into());
         self.tags.insert(tag.into(), Place::Tomb(side));
         self.timers
-            .set(Timer::Forget(self.next_tomb), now + self.config.waits.tomb);
+            .set_late(Timer::Forget(self.next_tomb), now + self.config.waits.tomb);
     }
 
     pub fn forget(&mut self, number: u64) {

@@ -53,7 +53,7 @@ impl Port {
         socket.set_nonblocking(true)?;
         sys::set_receive_buffer(&socket, options.receive_buffer)?;
         if let Some(dscp) = options.dscp {
-            sys::set_dscp(&socket, dscp)?;
+            sys::set_dscp(&socket, local.is_ipv6(), dscp)?;
         }
         Ok(Port { socket, peer: None })
     }
@@ -63,14 +63,17 @@ impl Port {
         if peer == self.peer {
             return Ok(());
         }
-        self.peer = None;
+        let had_peer = self.peer.take().is_some();
         match peer {
             Some(peer) => self.socket.connect(peer)?,
             None => sys::disconnect(&self.socket)?,
         }
         self.peer = peer;
-        // An error of the old peer survives the connect, and would be blamed on the new one.
-        self.socket.take_error().map(|_| ())
+        if had_peer {
+            // An error of the old peer survives the connect, and would be blamed on the new one.
+            self.socket.take_error()?;
+        }
+        Ok(())
     }
 
     /// Reads one packet. What was queued before the socket was connected may be anyone's, so the

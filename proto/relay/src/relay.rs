@@ -159,9 +159,11 @@ impl Thread {
 }
 
 impl RelayHandle {
-    /// Queues a command; those of one stream are carried out in order. Never blocks.
+    /// Queues a command; those of one stream are carried out in order. Never blocks. A removal
+    /// wakes nobody: it is carried out with whatever comes next, within 100 ms.
     pub fn send(&self, command: Command) -> Result<(), SendError> {
         let StreamId(stream) = stream_of(&command);
+        let can_wait = matches!(command, Command::Remove { .. });
         let thread = &self.threads[(stream % self.threads.len() as u64) as usize];
         thread
             .commands
@@ -170,7 +172,9 @@ impl RelayHandle {
                 TrySendError::Full(_) => SendError::Full,
                 TrySendError::Disconnected(_) => SendError::Stopped,
             })?;
-        thread.shared.waker.wake();
+        if !can_wait {
+            thread.shared.waker.wake();
+        }
         Ok(())
     }
 

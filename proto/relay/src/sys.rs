@@ -4,6 +4,7 @@
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An epoll instance and room for what it tells.
 pub(crate) struct Epoll {
@@ -71,8 +72,11 @@ impl Epoll {
     }
 }
 
-/// Wakes the thread that polls it.
-pub(crate) struct Waker(OwnedFd);
+/// Wakes the thread that polls it, with one system call however many ask.
+pub(crate) struct Waker {
+    fd: OwnedFd,
+    rung: AtomicBool,
+}
 
 impl Waker {
     pub(crate) fn new() -> io::Result<Waker> {
@@ -82,28 +86,37 @@ impl Waker {
             if fd < 0 {
                 return Err(io::Error::last_os_error());
             }
-            Ok(Waker(OwnedFd::from_raw_fd(fd)))
+            Ok(Waker {
+                fd: OwnedFd::from_raw_fd(fd),
+                rung: AtomicBool::new(false),
+            })
         }
     }
 
     /// Makes the descriptor readable. Cannot fail but by overflow, when it is readable anyway.
     pub(crate) fn wake(&self) {
+        if self.rung.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let one = 1_u64;
         // SAFETY: eight bytes are read from `one`.
-        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+        unsafe { libc::write(self.fd.as_raw_fd(), (&raw const one).cast(), 8) };
     }
 
-    /// Makes it unreadable again.
+    /// Makes it unreadable again; to be called before what it tells of is looked for, so that a
+    /// later wake is not lost.
     pub(crate) fn clear(&self) {
         let mut count = 0_u64;
         // SAFETY: at most eight bytes are written to `count`.
-        unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
+        unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut count).cast(), 8) };
+        // A swap and no store: it must not sink below the look at what was queued.
+        self.rung.swap(false, Ordering::AcqRel);
     }
 }
 
 impl AsRawFd for Waker {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 }
 
@@ -113,9 +126,9 @@ pub(crate) fn set_receive_buffer(socket: &UdpSocket, bytes: u32) -> io::Result<(
 }
 
 /// Marks what is sent with a DSCP (RFC 2474), 0 to 63.
-pub(crate) fn set_dscp(socket: &UdpSocket, dscp: u8) -> io::Result<()> {
+pub(crate) fn set_dscp(socket: &UdpSocket, is_ipv6: bool, dscp: u8) -> io::Result<()> {
     let field = u32::from(dscp & 0x3f) << 2;
-    match socket.local_addr()?.is_ipv6() {
+    match is_ipv6 {
         true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, field),
         false => set_option(socket, libc::IPPROTO_IP, libc::IP_TOS, field),
     }

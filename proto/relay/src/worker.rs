@@ -19,6 +19,8 @@ pub(crate) const WAKER: u64 = u64::MAX;
 const COMMANDS_AT_A_TIME: usize = 16;
 /// The timeout with which epoll waits for a command only.
 const FOREVER: i32 = -1;
+/// How often commands are looked for while there are streams: their removal wakes nobody.
+const REMOVALS: Duration = Duration::from_millis(100);
 /// Events taken at a time.
 pub(crate) const EVENTS_AT_A_TIME: usize = 256;
 /// Rounds of events after which a tick that is due is made even if more packets wait.
@@ -50,16 +52,22 @@ impl Worker {
     /// Runs until it is told to stop.
     pub(crate) fn run(mut self) {
         let mut due = self.next_due().filter(|_| !self.pauses);
+        let mut removals_due = self.now() + REMOVALS;
         let mut buffer = [0; BUFFER];
         while !self.shared.stop.load(Ordering::Acquire) {
-            let wake = [due, self.table.silence_due()].into_iter().flatten().min();
-            let timeout = match wake {
+            let removals = (!self.table.is_empty()).then_some(removals_due);
+            let wake = [due, self.table.silence_due(), removals];
+            let timeout = match wake.into_iter().flatten().min() {
                 _ if self.more_commands => 0,
                 Some(at) => self.millis_until(at),
                 None => FOREVER,
             };
             self.turn(timeout, &mut buffer);
             self.send_silence(&mut buffer);
+            if self.now() >= removals_due {
+                removals_due = self.now() + REMOVALS;
+                self.more_commands = true;
+            }
             if self.more_commands {
                 self.take_commands();
             }

@@ -3,6 +3,9 @@
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What deadlines that may be late are rounded up to, in nanoseconds: 100 ms.
+const LATE_GRAIN: u64 = 100_000_000;
+
 /// At most one deadline for each key; setting it again moves it.
 #[derive(Debug, Clone)]
 pub struct Deadlines<K> {
@@ -26,6 +29,14 @@ impl<K: Ord + Copy> Deadlines<K> {
             self.by_time.remove(&(old, key));
         }
         self.by_time.insert((at, key));
+    }
+
+    /// The same for a deadline that nobody waits for, such as the end of a transaction that was
+    /// answered long ago: up to 100 ms later, at a moment that all such deadlines share. A busy
+    /// program has several of them for each call; so they cost one wake-up together.
+    pub fn set_late(&mut self, key: K, at: Time) {
+        let late = at.as_nanos().div_ceil(LATE_GRAIN).saturating_mul(LATE_GRAIN);
+        self.set(key, Time::from_nanos(late));
     }
 
     /// Forgets the deadline of `key`, if it has one.
@@ -80,5 +91,20 @@ mod tests {
         assert_eq!(queue.pop(at(50)), Some("a"));
         assert_eq!(queue.pop(at(50)), Some("b"));
         assert!(queue.is_empty() && queue.pop(at(50)).is_none());
+    }
+
+    #[test]
+    fn deadlines_that_may_be_late_share_their_moments_and_are_never_early() {
+        let at = |ms: u64| Time::from_nanos(ms * 1_000_000);
+        let mut queue = Deadlines::default();
+        for (key, ms) in [(1, 1), (2, 60), (3, 100), (4, 101)] {
+            queue.set_late(key, at(ms));
+        }
+        assert_eq!(queue.pop(at(99)), None);
+        let first: Vec<_> = std::iter::from_fn(|| queue.pop(at(100))).collect();
+        assert_eq!(first, [1, 2, 3]);
+        assert_eq!(queue.next(), Some(at(200)));
+        queue.set_late(5, Time::NEVER);
+        assert_eq!(queue.len(), 2);
     }
 }

@@ -44,7 +44,8 @@ impl Alarm {
 
     /// To be called before the queue is looked at, so that a later ring is not lost.
     pub(super) fn clear(&self) {
-        self.rung.store(false, Ordering::Release);
+        // A swap and no store: that could sink below the look at the queue, and a ring be lost.
+        self.rung.swap(false, Ordering::AcqRel);
     }
 }
 

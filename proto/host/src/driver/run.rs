@@ -82,7 +82,12 @@ impl<M: Machine> Loop<M> {
                     self.driver.control.alarm.clear();
                     self.inbox_ready = true;
                 }
-                token => self.mark_ready(token),
+                token => {
+                    if event.is_error() {
+                        self.driver.sockets.note_errors(token);
+                    }
+                    self.mark_ready(token);
+                }
             }
         }
         self.judged = self.driver.clock.now();

@@ -18,6 +18,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Lines that wait for standard error; more are dropped and counted.
 const QUEUE: usize = 8192;
+/// How long the writing thread lets lines gather: a process that is killed loses those.
+const GATHER: Duration = Duration::from_millis(25);
+/// Bytes written at a time at most, but for one line.
+const AT_ONCE: usize = 64 * 1024;
 /// Bytes of network input that one log field shows.
 const MAX_ESCAPED: usize = 200;
 
@@ -157,17 +161,39 @@ impl LineSender {
     }
 }
 
+/// Writes line after line. After the first it sleeps a little, so that many lines of a busy
+/// program cost one wake-up and one write.
 fn write_lines(queue: &Receiver<Line>, mut output: impl Write, redacting: bool) {
-    while let Ok(line) = queue.recv() {
-        // Standard error may be gone; there is nobody to tell.
-        let _ = match line {
-            Line::Text(line) if redacting => {
-                output.write_all(redact(&String::from_utf8_lossy(&line)).as_bytes())
+    let mut text = Vec::new();
+    while let Ok(first) = queue.recv() {
+        let mut next = Some(first);
+        if matches!(next, Some(Line::Text(_))) {
+            std::thread::sleep(GATHER);
+        }
+        while let Some(line) = next {
+            match line {
+                Line::Text(line) if redacting => {
+                    text.extend(redact(&String::from_utf8_lossy(&line)).bytes());
+                }
+                Line::Text(line) => text.extend(line),
+                Line::Flush(done) => {
+                    write_out(&mut output, &mut text);
+                    let _ = done.send(());
+                }
             }
-            Line::Text(line) => output.write_all(&line),
-            Line::Flush(done) => output.flush().map(|()| done.send(()).unwrap_or(())),
-        };
+            if text.len() > AT_ONCE {
+                write_out(&mut output, &mut text);
+            }
+            next = queue.try_recv().ok();
+        }
+        write_out(&mut output, &mut text);
     }
+}
+
+/// Standard error may be gone; there is nobody to tell.
+fn write_out(output: &mut impl Write, text: &mut Vec<u8>) {
+    let _ = output.write_all(text).and_then(|()| output.flush());
+    text.clear();
 }
 
 impl<'a> MakeWriter<'a> for LineSender {

@@ -60,9 +60,19 @@ struct Flow {
     udp: Udp,
     /// The core's name of a connected flow; `remote` says nothing for a listening one.
     key: TransportKey,
+    /// The poll told of ICMP errors that were not all taken: only then is the queue looked at.
+    errors: bool,
 }
 
 impl Flow {
+    fn new(udp: Udp, key: TransportKey) -> Flow {
+        Flow {
+            udp,
+            key,
+            errors: false,
+        }
+    }
+
     fn is_listening(&self) -> bool {
         self.key.connection == 0
     }
@@ -118,10 +128,8 @@ impl SipSockets {
             let local = udp.socket.local_addr().map_err(fail)?;
             report_buffer(local, udp.receive_buffer, options.listening_buffer);
             sockets.listening.push(local);
-            sockets.flows.push(Some(Flow {
-                udp,
-                key: TransportKey::udp(local, local),
-            }));
+            let flow = Flow::new(udp, TransportKey::udp(local, local));
+            sockets.flows.push(Some(flow));
         }
         Ok(sockets)
     }
@@ -161,6 +169,13 @@ impl SipSockets {
         }
         self.metrics = Some(metrics);
         Ok(())
+    }
+
+    /// The flow of `token` has ICMP errors: they are taken with its next datagrams.
+    pub(crate) fn note_errors(&mut self, token: Token) {
+        if let Some(Some(flow)) = self.flows.get_mut(token.0) {
+            flow.errors = true;
+        }
     }
 
     /// Takes up to `batch` datagrams from the flow of `token`. True: there may be more.
@@ -292,7 +307,7 @@ impl SipSockets {
         let mut udp = Udp::open(local, Some(key.remote), self.options.connected_buffer)?;
         let index = self.free.last().copied().unwrap_or(self.flows.len());
         registry.register(&mut udp.socket, Token(index), Interest::READABLE)?;
-        let flow = Some(Flow { udp, key });
+        let flow = Some(Flow::new(udp, key));
         if self.free.pop().is_some() {
             self.flows[index] = flow;
         } else {

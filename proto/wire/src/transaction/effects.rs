@@ -18,6 +18,8 @@ pub(super) enum Change {
     Keep,
     /// It fires after this time.
     Set(Duration),
+    /// It fires after this time or a little later: nobody waits for it.
+    Linger(Duration),
     /// It is stopped.
     Clear,
 }
@@ -89,7 +91,7 @@ impl Effects {
     /// ends the transaction at once.
     pub fn linger(mut self, linger: Duration) -> Effects {
         self.retransmit = Change::Clear;
-        self.phase = Change::Set(linger);
+        self.phase = Change::Linger(linger);
         self.end = linger.is_zero();
         self
     }

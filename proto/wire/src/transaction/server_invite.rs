@@ -65,7 +65,8 @@ impl ServerInvite {
         self.last = Some(bytes.clone());
         let mut effects = Effects::send(Some(bytes));
         if status >= 200 {
-            effects.phase = Change::Set(self.values.give_up());
+            // H and L: an ACK that has not come by then will not come.
+            effects.phase = Change::Linger(self.values.give_up());
         }
         match status {
             ..200 => {}

@@ -237,6 +237,7 @@ impl<O: Copy> Layer<O> {
         match change {
             Change::Keep => {}
             Change::Set(after) => self.deadlines.set(key, now + after),
+            Change::Linger(after) => self.deadlines.set_late(key, now + after),
             Change::Clear => self.deadlines.cancel(key),
         }
     }
