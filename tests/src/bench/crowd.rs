@@ -128,16 +128,36 @@ impl Crowd {
             while pacing.beat(now) {
                 self.invite();
             }
-            while self.hang_ups.front().is_some_and(|(at, _)| *at <= now) {
-                if let Some((_, number)) = self.hang_ups.pop_front()
-                    && let Some((to, bytes)) = self.caller.bye(number)
-                {
-                    self.send(CALLER, to, &bytes);
-                }
-            }
-            let hang_up = self.hang_ups.front().map(|(at, _)| *at);
+            let hang_up = self.hang_up(now);
             self.turn(pacing.next().min(end).min(hang_up.unwrap_or(end)))?;
         }
+    }
+
+    /// Hangs up what is still up after [`Crowd::flow`], each when it is due, until every call is
+    /// over or `patience` is. Calls that are neither over nor refused then have failed.
+    pub fn drain(&mut self, patience: Duration) -> io::Result<()> {
+        let end = Instant::now() + patience;
+        while self.tally.over + self.tally.refused < self.tally.placed {
+            let now = Instant::now();
+            if now >= end {
+                break;
+            }
+            let hang_up = self.hang_up(now);
+            self.turn(hang_up.unwrap_or(end).min(end))?;
+        }
+        Ok(())
+    }
+
+    /// Says BYE in the calls whose time is over; when the next one's is.
+    fn hang_up(&mut self, now: Instant) -> Option<Instant> {
+        while self.hang_ups.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, number)) = self.hang_ups.pop_front()
+                && let Some((to, bytes)) = self.caller.bye(number)
+            {
+                self.send(CALLER, to, &bytes);
+            }
+        }
+        self.hang_ups.front().map(|(at, _)| *at)
     }
 
     fn invite(&mut self) {

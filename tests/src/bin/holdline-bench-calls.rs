@@ -17,6 +17,8 @@ const WINDOW: Duration = Duration::from_secs(30);
 /// Before the first one: until the timers of the first calls (32 s, RFC 3261 timer B and so on)
 /// run out as fast as new ones are set.
 const WARM: Duration = Duration::from_secs(36);
+/// How long the last calls may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Times Kamailio's CPU at most.
 const TARGET: f64 = 1.5;
 
@@ -41,7 +43,6 @@ struct System {
     crowd: Crowd,
     programs: Vec<&'static str>,
     figures: Vec<Figures>,
-    last: (Tally, Vec<f64>),
 }
 
 impl System {
@@ -57,7 +58,6 @@ impl System {
             stand,
             programs: programs.to_vec(),
             figures: vec![Figures::default(); programs.len()],
-            last: Default::default(),
         })
     }
 
@@ -86,15 +86,23 @@ impl System {
                 figures.push(each);
             }
         }
-        self.last = after;
         Ok(())
     }
 
-    /// Calls that were placed, are not over and should be.
-    fn lost(&self) -> u64 {
-        let tally = self.last.0;
-        let running = (RATE * HOLD.as_secs_f64()) as u64 + 5;
-        (tally.placed - tally.over).saturating_sub(running)
+    /// Lets the last calls end, and says how many never did, of how many.
+    fn failed(&mut self) -> Result<String, Error> {
+        self.crowd.drain(HOLD + PATIENCE)?;
+        let Tally {
+            placed,
+            over,
+            refused,
+            status,
+            ..
+        } = self.crowd.tally();
+        if refused > 0 {
+            eprintln!("  {}: {refused} refused, at last with {status}", self.name);
+        }
+        Ok(format!("{} of {placed}", placed - over))
     }
 }
 
@@ -160,7 +168,8 @@ fn bench(arguments: &Arguments) -> Result<Section, Error> {
         .find(|system| system.programs[0] == Kamailio::NAME)
         .map(|system| system.figures[0].clone());
     let (mut rows, mut missed) = (Vec::new(), Vec::new());
-    for system in &systems {
+    for system in &mut systems {
+        let failed = system.failed()?;
         for (program, figures) in system.programs.iter().zip(&system.figures) {
             let ratio = peer
                 .as_ref()
@@ -175,11 +184,7 @@ fn bench(arguments: &Arguments) -> Result<Section, Error> {
                 figures.spread(0),
                 format!("{:.2}", ratio.median()),
                 ratio.spread(2),
-                format!(
-                    "{} of {}",
-                    system.lost() + system.last.0.refused,
-                    system.last.0.placed
-                ),
+                failed.clone(),
             ]);
         }
     }
