@@ -178,6 +178,7 @@ impl Kept {
             let name = Bytes::copy_from_slice(field.raw_name);
             identity.push((name, Bytes::copy_from_slice(field.value)));
         }
+        identity.shrink_to_fit();
         let uri = invite.request_uri();
         Kept {
             server,

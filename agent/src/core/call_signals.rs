@@ -41,7 +41,7 @@ impl AgentCore {
             self.translate_refer(Side::Far, &mut signal);
             self.on_far(now, key, epoch, signal);
         }
-        if self.calls.get(key).is_some_and(Call::is_finished)
+        if self.calls.get(key).is_some_and(|call| call.is_finished())
             && let Some(call) = self.calls.remove(key)
         {
             call.release(&mut self.env, now);

@@ -35,7 +35,8 @@ use story::Failovers;
 /// The agent as a state machine: see [`Machine`].
 pub struct AgentCore {
     env: Env,
-    calls: SlotMap<CallKey, Call>,
+    /// Boxed, so that the table grows without moving thousands of calls.
+    calls: SlotMap<CallKey, Box<Call>>,
     failovers: Failovers,
     draining: bool,
 }

@@ -56,7 +56,7 @@ impl AgentCore {
             env.invites.insert(server, key);
             let media = Session::new(place, GroupId(0));
             let call = Call::new(key, near, media, kept);
-            Ok::<Call, Reject>(Call { replacing, ..call })
+            Ok::<_, Reject>(Box::new(Call { replacing, ..call }))
         });
         match key {
             Ok(key) => {

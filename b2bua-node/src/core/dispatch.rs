@@ -1,6 +1,6 @@
 //! From the socket to the leg: parsing, strangers, and whose message it is.
 
-use crate::core::call::{Call, CallKey, Owner};
+use crate::core::call::{CallKey, Owner};
 use crate::core::env::Place;
 use crate::core::{Event, NodeCore};
 use bytes::Bytes;
@@ -195,11 +195,7 @@ impl NodeCore {
         side: Side,
         step: impl FnOnce(&mut Leg<Owner>, &mut Ctx<'_, Owner>),
     ) {
-        if let Some(leg) = self
-            .calls
-            .get_mut(key)
-            .and_then(|call: &mut Call| call.leg(side))
-        {
+        if let Some(leg) = self.calls.get_mut(key).and_then(|call| call.leg(side)) {
             step(leg, &mut self.env.ctx(now, side));
             self.pump(now, key);
         }

@@ -97,7 +97,7 @@ impl NodeCore {
 
     /// Takes a call off whose legs are both over.
     pub(super) fn finish_if_over(&mut self, now: Time, key: CallKey) {
-        if !self.calls.get(key).is_some_and(Call::is_over) {
+        if !self.calls.get(key).is_some_and(|call| call.is_over()) {
             return;
         }
         let Some(call) = self.remove(key) else { return };
@@ -115,7 +115,7 @@ impl NodeCore {
     }
 
     /// Takes a call out of all tables and its ports back.
-    fn remove(&mut self, key: CallKey) -> Option<Call> {
+    fn remove(&mut self, key: CallKey) -> Option<Box<Call>> {
         let mut call = self.calls.remove(key)?;
         self.env.tags.remove(call.near.local_tag());
         if let Some(far) = &call.far {

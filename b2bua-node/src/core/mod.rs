@@ -38,7 +38,8 @@ use slotmap::SlotMap;
 /// The node.
 pub struct NodeCore {
     env: Env,
-    calls: SlotMap<CallKey, Call>,
+    /// Boxed, so that the table grows without moving thousands of calls.
+    calls: SlotMap<CallKey, Box<Call>>,
     ownership: Ownership,
     draining: bool,
     next_call: CallNumber,

@@ -99,13 +99,13 @@ impl NodeCore {
             let near = Leg::incoming(&mut ctx, owner, server, invite, from)
                 .map_err(|reject| refused = reject.status)?;
             env.enter(&near, key, Side::Near);
-            Ok::<Call, ()>(Call::new(
+            Ok::<_, ()>(Box::new(Call::new(
                 number,
                 near,
                 Session::new(place, GroupId(0)),
                 trunk,
                 now,
-            ))
+            )))
         });
         let Ok(key) = made else { return Err(refused) };
         self.next_call = number;

@@ -56,7 +56,7 @@ impl Waiting {
         &mut self,
         now: Time,
         packet: &mut [u8],
-        streams: &mut HashMap<StreamId, Stream>,
+        streams: &mut HashMap<StreamId, Box<Stream>>,
     ) -> Option<(StreamId, usize)> {
         while let Some(id) = self.due.pop(now) {
             let stream = streams.get_mut(&id);

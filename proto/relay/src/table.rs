@@ -70,7 +70,8 @@ pub enum Applied {
 /// All streams of one relay thread.
 #[derive(Debug, Default)]
 pub struct Table {
-    streams: HashMap<StreamId, Stream>,
+    /// Boxed, since the room of a hash map that grows is half empty.
+    streams: HashMap<StreamId, Box<Stream>>,
     by_port: BTreeMap<SocketAddr, (StreamId, Side)>,
     tally: Tally,
     waiting: Waiting,
@@ -159,7 +160,7 @@ impl Table {
         let stream = match self.streams.entry(id) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Stream::new(self.tally.join(group), steady))
+                vacant.insert(Box::new(Stream::new(self.tally.join(group), steady)))
             }
         };
         let mut opened = [false; 2];

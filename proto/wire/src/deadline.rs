@@ -35,7 +35,10 @@ impl<K: Ord + Copy> Deadlines<K> {
     /// answered long ago: up to 100 ms later, at a moment that all such deadlines share. A busy
     /// program has several of them for each call; so they cost one wake-up together.
     pub fn set_late(&mut self, key: K, at: Time) {
-        let late = at.as_nanos().div_ceil(LATE_GRAIN).saturating_mul(LATE_GRAIN);
+        let late = at
+            .as_nanos()
+            .div_ceil(LATE_GRAIN)
+            .saturating_mul(LATE_GRAIN);
         self.set(key, Time::from_nanos(late));
     }
 

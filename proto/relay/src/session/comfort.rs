@@ -12,7 +12,7 @@ impl Session {
     /// the near side has heard nobody yet. Nothing is done for formats without a known silence,
     /// nor for encrypted media, whose keys the two ends alone have.
     pub fn comfort(&self, out: &mut Vec<Command>, after: Duration, ssrc: u32) {
-        let (Some(near), Some(far)) = (&self.near, &self.far) else {
+        let Some((near, far)) = self.in_force() else {
             return;
         };
         let streams = self.streams.iter().zip(near.media()).zip(far.media());

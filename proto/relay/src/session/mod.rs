@@ -8,6 +8,7 @@ use crate::command::{Command, GroupId, Peer, Side, SideSpec, StreamId};
 use crate::pool::Ports;
 use bytes::Bytes;
 use holdline_wire::sdp::{Anchor, Media, Sdp, SdpError};
+use std::hash::{DefaultHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 /// Why a description cannot be carried to the other side.
@@ -57,13 +58,30 @@ struct Stream {
     clock_rate: u32,
 }
 
+/// A description that was agreed, as its text alone: a call keeps it for hours and needs it a few
+/// times, so neither the message that it came in nor its parts are kept with it.
+#[derive(Clone, Debug)]
+struct Said(Box<[u8]>);
+
+impl Said {
+    fn of(sdp: &Sdp) -> Said {
+        Said(sdp.bytes().as_ref().into())
+    }
+
+    /// It was read before, so it can be again.
+    fn read(&self) -> Option<Sdp> {
+        Sdp::parse(Bytes::copy_from_slice(&self.0)).ok()
+    }
+}
+
 /// What was last sent to a side: its version grows when it changes, its session id stays for as
 /// long as the side's dialog (RFC 3264 section 8).
 #[derive(Clone, Debug, Default)]
 struct Sent {
     session: u64,
     version: u64,
-    body: Bytes,
+    /// Of the description without its o= line: enough to see that it changes.
+    fingerprint: u64,
 }
 
 impl Sent {
@@ -91,8 +109,8 @@ pub struct Session {
     group: GroupId,
     streams: Vec<Option<Stream>>,
     /// What each side said last in an exchange that was completed.
-    near: Option<Sdp>,
-    far: Option<Sdp>,
+    near: Option<Said>,
+    far: Option<Said>,
     exchange: Option<Exchange>,
     sent_near: Sent,
     sent_far: Sent,
@@ -132,7 +150,8 @@ impl Session {
         carrier: Carrier,
         bytes: Bytes,
     ) -> Result<Bytes, MediaError> {
-        let sdp = Sdp::parse(bytes)?;
+        // A copy, since the message that it is a part of must not live as long as it does.
+        let sdp = Sdp::parse(Bytes::copy_from_slice(&bytes))?;
         let answers = carrier != Carrier::Request
             && self
                 .exchange
@@ -157,12 +176,18 @@ impl Session {
         let Some(exchange) = self.exchange.take() else {
             return;
         };
-        self.close_unused(ports, out);
+        let agreed = self.in_force();
+        self.close_unused(ports, out, agreed.as_ref());
         if exchange.answer.is_some()
-            && let (Some(near), Some(far)) = (&self.near, &self.far)
+            && let Some((near, far)) = &agreed
         {
             self.set_peers(out, near, far);
         }
+    }
+
+    /// What near and far side said last in an exchange that was completed.
+    fn in_force(&self) -> Option<(Sdp, Sdp)> {
+        Some((self.near.as_ref()?.read()?, self.far.as_ref()?.read()?))
     }
 
     /// Takes a failover offer from the near side: returns our own answer to it, which mirrors it
@@ -184,7 +209,7 @@ impl Session {
             .bytes()
             .clone();
         self.sent_near.version = 1;
-        self.sent_near.body = without_origin(&answer);
+        self.sent_near.fingerprint = fingerprint(&answer);
         Ok((answer, offer))
     }
 
@@ -313,10 +338,10 @@ impl Session {
     }
 
     fn agree(&mut self, ports: &mut Ports, out: &mut Vec<Command>, near: Sdp, far: Sdp) {
-        (self.near, self.far) = (Some(near), Some(far));
+        (self.near, self.far) = (Some(Said::of(&near)), Some(Said::of(&far)));
         self.exchange = None;
         self.agreed = true;
-        self.close_unused(ports, out);
+        self.close_unused(ports, out, Some(&(near, far)));
         self.settled(ports);
     }
 
@@ -359,13 +384,15 @@ impl Session {
     }
 
     /// Closes the streams that the descriptions in force do not have.
-    fn close_unused(&mut self, ports: &mut Ports, out: &mut Vec<Command>) {
+    fn close_unused(
+        &mut self,
+        ports: &mut Ports,
+        out: &mut Vec<Command>,
+        in_force: Option<&(Sdp, Sdp)>,
+    ) {
         for index in 0..self.streams.len() {
-            let agreed = |sdp: &Option<Sdp>| {
-                let media = sdp.as_ref().and_then(|sdp| sdp.media().get(index));
-                media.is_some_and(|media| media.port != 0)
-            };
-            if !(agreed(&self.near) && agreed(&self.far))
+            let has = |sdp: &Sdp| sdp.media().get(index).is_some_and(|media| media.port != 0);
+            if !in_force.is_some_and(|(near, far)| has(near) && has(far))
                 && let Some(stream) = self.streams[index].take()
             {
                 close(stream, ports, out);
@@ -396,10 +423,10 @@ impl Session {
             Side::Near => (self.place.near, &mut self.sent_near),
             Side::Far => (self.place.far, &mut self.sent_far),
         };
-        let body = without_origin(anchored.bytes());
-        if sent.body != body {
+        let fingerprint = fingerprint(anchored.bytes());
+        if sent.version == 0 || sent.fingerprint != fingerprint {
             sent.version += 1;
-            sent.body = body;
+            sent.fingerprint = fingerprint;
         }
         anchored
             .with_origin(sent.session, sent.version, ip)
@@ -429,13 +456,11 @@ fn peer_of(media: &Media, mux: bool) -> Option<Peer> {
     Some(Peer { rtp, rtcp })
 }
 
-/// The description without its o= line, to see whether anything else changed.
-fn without_origin(sdp: &Bytes) -> Bytes {
-    let kept: Vec<u8> = sdp
-        .split_inclusive(|byte| *byte == b'\n')
+/// A hash of the description without its o= line, the same in every process.
+fn fingerprint(sdp: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    sdp.split_inclusive(|byte| *byte == b'\n')
         .filter(|line| !line.starts_with(b"o="))
-        .flatten()
-        .copied()
-        .collect();
-    kept.into()
+        .for_each(|line| hasher.write(line));
+    hasher.finish()
 }

@@ -36,7 +36,8 @@ impl Session {
         let attempted = self.attempt.is_some();
         if !attempted && self.agreed {
             // What was only being asked for is not offered; it is asked for again afterwards.
-            self.close_unused(ports, out);
+            let in_force = self.in_force();
+            self.close_unused(ports, out, in_force.as_ref());
         }
         let mut fresh = Vec::with_capacity(self.streams.len());
         for stream in self.streams.iter().flatten() {
@@ -165,6 +166,7 @@ impl Session {
     }
 
     fn in_use(&self) -> Option<Sdp> {
-        Some(self.near.as_ref()?.in_use(self.far.as_ref()?))
+        let (near, far) = self.in_force()?;
+        Some(near.in_use(&far))
     }
 }
