@@ -30,7 +30,7 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };
-        let patience = node.probes.patience(config);
+        let patience = node.probes.patience(now, config);
         let needed = node
             .probes
             .needed(config.false_alone, config)
@@ -101,7 +101,7 @@ impl Cluster {
             let alive = |(_, n): &(&NodeId, &Node)| matches!(n.state, State::Alive);
             let found = self.nodes.iter().filter(alive);
             let mut found: Vec<_> = found
-                .map(|(&other, n)| (n.probes.patience(config), other))
+                .map(|(&other, n)| (n.probes.patience(now, config), other))
                 .collect();
             // One more than are asked, and some that may fall suspect meanwhile.
             let most = (config.witnesses + 1) * 2;

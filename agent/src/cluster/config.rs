@@ -29,6 +29,10 @@ pub struct HealthConfig {
     pub initial_rtt: Duration,
     /// A probe younger than this is never unanswered, however short the RTT: 20 ms.
     pub answer_min: Duration,
+    /// The same for a node that is just taking over calls of a dead one: 80 ms.
+    pub answer_min_busy: Duration,
+    /// How long it counts as doing so after each call that it is sent: 500 ms.
+    pub busy_time: Duration,
     /// What the RTT's spread may add to the RTT before a probe counts as unanswered: 500 ms.
     pub answer_spread_max: Duration,
     /// An outstanding probe older than this counts as lost when another one is answered: 1 s.
@@ -103,6 +107,8 @@ impl Default for HealthConfig {
             leaving_after: ms(3000),
             initial_rtt: ms(500),
             answer_min: ms(20),
+            answer_min_busy: ms(80),
+            busy_time: ms(500),
             answer_spread_max: ms(500),
             loss_after: ms(1000),
             quick_min: ms(5),

@@ -72,6 +72,14 @@ impl Cluster {
         Vec::new()
     }
 
+    /// The node was just sent a failover INVITE, one of many perhaps: for a while its answers may
+    /// take longer, lest the survivors of one death be held for dead, too (spec: X23).
+    pub fn busy(&mut self, now: Time, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.probes.busy_until = now + self.config.busy_time;
+        }
+    }
+
     /// Whether a node lives that could carry a call as a last resort: where none does, a call
     /// whose node died is held (spec: X24); where one does and [`Cluster::choose`] finds none for
     /// a new call, all are full: 503 with Retry-After (spec: D23).
@@ -88,7 +96,7 @@ impl Cluster {
         };
         let t1 = node
             .probes
-            .patience(&self.config)
+            .usual_patience(&self.config)
             .max(self.config.t1_min)
             .min(timers.t1);
         Timers { t1, ..timers }

@@ -31,6 +31,8 @@ pub(super) struct Probes {
     rtt: Option<(Duration, Duration)>,
     done: u32,
     lost: u32,
+    /// It takes over calls until then.
+    pub busy_until: Time,
 }
 
 impl Probes {
@@ -111,9 +113,18 @@ impl Probes {
         self.rtt().unwrap_or(config.initial_rtt)
     }
 
-    /// How long an answer may take before its probe is unanswered: RTT and four times its
-    /// spread (RFC 6298 section 2.3).
-    pub fn patience(&self, config: &HealthConfig) -> Duration {
+    /// How long an answer may take before its probe is unanswered; longer while the node takes
+    /// over calls.
+    pub fn patience(&self, now: Time, config: &HealthConfig) -> Duration {
+        let usual = self.usual_patience(config);
+        if now < self.busy_until {
+            return usual.max(config.answer_min_busy);
+        }
+        usual
+    }
+
+    /// RTT and four times its spread (RFC 6298 section 2.3).
+    pub fn usual_patience(&self, config: &HealthConfig) -> Duration {
         let Some((srtt, var)) = self.rtt else {
             return config.initial_rtt;
         };
@@ -138,14 +149,14 @@ impl Probes {
 
     /// Probes sent within `from..=until` that have waited longer than their patience.
     pub fn unanswered(&self, now: Time, from: Time, until: Time, config: &HealthConfig) -> usize {
-        let patience = self.patience(config);
+        let patience = self.patience(now, config);
         let counts = |p: &&Sent| p.at >= from && p.at <= until && now.since(p.aging) >= patience;
         self.out.iter().filter(counts).count()
     }
 
     /// When the next outstanding probe becomes unanswered.
     pub fn next_unanswered(&self, now: Time, config: &HealthConfig) -> Option<Time> {
-        let patience = self.patience(config);
+        let patience = self.patience(now, config);
         self.out
             .iter()
             .map(|p| p.aging + patience)

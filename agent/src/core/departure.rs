@@ -123,6 +123,7 @@ impl AgentCore {
     pub(super) fn note_sent(&mut self, now: Time, key: CallKey) {
         if let Some(far) = self.calls.get(key).and_then(|call| call.far.as_ref()) {
             self.env.pacing.sent(now, far.node, key, far.epoch);
+            self.env.cluster.busy(now, far.node);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The machine's clock and entropy, which the pure cores take as arguments.
 
 use holdline_wire::Time;
+use nix::time::{ClockId, clock_gettime};
 use rand_core::{OsRng, TryRngCore};
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,6 +12,24 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct Clock {
     epoch: Instant,
     wall: Duration,
+    /// What [`asleep`] was at the start.
+    asleep: Option<Duration>,
+}
+
+/// How far `CLOCK_BOOTTIME`, which counts the time of a suspended machine, is ahead of
+/// `CLOCK_MONOTONIC`, which does not.
+fn asleep() -> Option<Duration> {
+    let read = |id| clock_gettime(id).map(Duration::from).ok();
+    // The clocks are read one after the other: what comes in between must not look like sleep.
+    for _ in 0..5 {
+        let before = read(ClockId::CLOCK_MONOTONIC)?;
+        let boot = read(ClockId::CLOCK_BOOTTIME)?;
+        let after = read(ClockId::CLOCK_MONOTONIC)?;
+        if after.saturating_sub(before) < Duration::from_millis(1) {
+            return Some(boot.saturating_sub(after));
+        }
+    }
+    None
 }
 
 impl Clock {
@@ -22,6 +41,16 @@ impl Clock {
         Clock {
             epoch: Instant::now(),
             wall,
+            asleep: asleep(),
+        }
+    }
+
+    /// How long the machine was suspended so far: this clock stood still meanwhile, and the network
+    /// did not (spec: X21). Zero where the kernel does not tell.
+    pub fn suspended(self) -> Duration {
+        match (self.asleep, asleep()) {
+            (Some(before), Some(now)) => now.saturating_sub(before),
+            _ => Duration::ZERO,
         }
     }
 
@@ -62,6 +91,15 @@ mod tests {
         assert!(first.since(Time::ZERO) < Duration::from_secs(5));
         std::thread::sleep(Duration::from_millis(2));
         assert!(clock.now().since(first) >= Duration::from_millis(2));
+    }
+
+    // spec: X21
+    #[test]
+    fn a_machine_that_is_awake_was_not_suspended() {
+        let clock = Clock::start();
+        for _ in 0..1000 {
+            assert!(clock.suspended() < Duration::from_millis(5));
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Tests in virtual time.
 
+mod dialogs;
 mod long;
+mod media;
 mod membership;
 mod placing;
 mod returning;

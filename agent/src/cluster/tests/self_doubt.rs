@@ -173,3 +173,26 @@ fn a_freeze_does_not_use_up_what_is_left_of_the_silence() {
     world.run(ms(100));
     assert_eq!((world.state(0), world.deaths()), (NodeState::Alive, 0));
 }
+
+// spec: X21
+#[test]
+fn a_suspended_machine_blames_nobody_though_its_clock_stood_still() {
+    for streams in [0, 3] {
+        let mut world = World::settled(3, streams);
+        // Before: a node is suspected, its probes are out. Then an hour that our clock does not
+        // know of; the network takes a moment to come back.
+        world.nodes[1].host = Host::Cut;
+        world.run(ms(if streams == 0 { 900 } else { 55 }));
+        assert_eq!(world.state(1), NodeState::Suspect);
+        world.nodes[1].host = Host::Up;
+        world.network = false;
+        world
+            .cluster
+            .loop_late(world.now, Duration::from_secs(3600));
+        world.run(ms(300));
+        world.network = true;
+        world.run(Duration::from_secs(5));
+        assert_eq!(world.deaths(), 0, "{streams} streams");
+        assert!((0..3).all(|n| world.state(n) == NodeState::Alive));
+    }
+}

@@ -50,8 +50,9 @@ pub struct SimNode {
     pub delay: Duration,
     pub jitter: Duration,
     pub loss_percent: u64,
-    /// Streams that send a packet each 20 ms.
+    /// Streams that send a packet each packet time.
     pub streams: u64,
+    pub packet_time: Duration,
     /// Streams of ours whose far port is closed though the process lives.
     pub stale_streams: u64,
     pub status: u16,
@@ -67,6 +68,7 @@ impl Default for SimNode {
             jitter: Duration::ZERO,
             loss_percent: 0,
             streams: 0,
+            packet_time: ms(20),
             stale_streams: 0,
             status: 200,
             utilization: None,
@@ -149,9 +151,10 @@ impl World {
         self.cluster.state(self.id(n)).expect("a known node")
     }
 
-    /// One more stream of node `n`, from a random moment of the next 20 ms on.
+    /// One more stream of node `n`, from a random moment of the next packet time on.
     pub fn talk(&mut self, n: usize, stream: u64) {
-        let wait = Duration::from_micros(self.chance.below(20_000));
+        let packet_time = self.nodes[n].packet_time.as_micros() as u64;
+        let wait = Duration::from_micros(self.chance.below(packet_time));
         self.after(wait, Happening::RtpSent(n, stream));
     }
 
@@ -255,7 +258,8 @@ impl World {
                 if stream >= self.nodes[n].streams {
                     return;
                 }
-                self.after(ms(20), Happening::RtpSent(n, stream));
+                let packet_time = self.nodes[n].packet_time;
+                self.after(packet_time, Happening::RtpSent(n, stream));
                 let speaks = matches!(self.nodes[n].host, Host::Up | Host::Leaving);
                 if let Some(delay) = self.path(n).filter(|_| speaks) {
                     self.after(delay, Happening::RtpArrives(n));

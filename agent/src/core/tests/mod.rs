@@ -13,6 +13,7 @@ mod restarts;
 mod ringing;
 mod strangers;
 mod transfers;
+mod verdicts;
 mod world;
 
 use world::{ANSWER, HELD, OFFER, World, ms, seconds};

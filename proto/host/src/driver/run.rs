@@ -34,6 +34,8 @@ pub(super) struct Loop<M: Machine> {
     snapshot_at: Time,
     /// Up to when lateness has been judged: the start of this pass, or later.
     judged: Time,
+    /// How long the machine had been suspended when we looked last.
+    suspended: Duration,
 }
 
 impl<M: Machine> Loop<M> {
@@ -48,6 +50,7 @@ impl<M: Machine> Loop<M> {
             dirty: true,
             snapshot_at: Time::ZERO,
             judged: Time::ZERO,
+            suspended: Duration::ZERO,
         }
     }
 
@@ -96,6 +99,7 @@ impl<M: Machine> Loop<M> {
                 .since(before)
                 .saturating_sub(timeout + POLL_GRAIN),
         );
+        self.was_suspended();
         Ok(())
     }
 
@@ -231,6 +235,17 @@ impl<M: Machine> Loop<M> {
         if late >= self.driver.options.late {
             self.judged = now;
             self.was_late(late);
+        }
+    }
+
+    /// While the machine was suspended our clock stood still and nothing could be heard.
+    fn was_suspended(&mut self) {
+        let suspended = self.driver.clock.suspended();
+        let fresh = suspended.saturating_sub(self.suspended);
+        if fresh >= self.driver.options.late {
+            self.suspended = suspended;
+            tracing::warn!(seconds = fresh.as_secs_f64(), "the machine was suspended");
+            self.was_late(fresh);
         }
     }
 
