@@ -12,6 +12,9 @@ const fn ms(n: u64) -> Duration {
 pub struct HealthConfig {
     /// Between two regular probes of a node (spec: D20): 250 ms.
     pub probe_interval: Duration,
+    /// The moments of regular probes are multiples of this, so that the probes of many nodes share
+    /// wake-ups (they cost more than the probes): 5 ms.
+    pub probe_grain: Duration,
     /// Between the first probes of nodes that join together, so that a few are usable at once
     /// and many are no burst (spec: D4, D20): 1 ms.
     pub first_probes: Duration,
@@ -100,6 +103,7 @@ impl Default for HealthConfig {
     fn default() -> HealthConfig {
         HealthConfig {
             probe_interval: ms(250),
+            probe_grain: ms(5),
             first_probes: ms(1),
             silence: ms(1500),
             unanswered_suspect: 2,

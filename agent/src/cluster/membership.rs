@@ -77,6 +77,8 @@ impl Cluster {
         let share = u64::from(id.0.wrapping_mul(0x9E37_79B9));
         let interval = self.config.probe_interval.as_nanos() as u64;
         let phase = ((u128::from(interval) * u128::from(share)) >> 32) as u64;
+        let grain = self.config.probe_grain.as_nanos().max(1) as u64;
+        let phase = phase - phase % grain;
         let mut node = Node::new(now, address, active, Duration::from_nanos(phase));
         node.schedule_probe(now, &self.config);
         node.next_probe = node.next_probe.min(now + wait);

@@ -1,6 +1,6 @@
 //! Who belongs to the cluster.
 
-use super::world::{Host, World, address, document, ms};
+use super::world::{Host, SimNode, World, address, document, ms};
 use crate::cluster::{Cluster, ClusterEvent, HealthConfig, NodeState};
 use holdline_wire::Time;
 use holdline_wire::token::Tokens;
@@ -153,4 +153,26 @@ fn a_new_node_is_usable_after_one_answer() {
     assert_eq!(world.state(1), NodeState::Alive);
     let alive = ClusterEvent::Alive { node: world.id(1) };
     assert_eq!(world.log.iter().filter(|(_, e)| *e == alive).count(), 1);
+}
+
+// spec: D20
+#[test]
+fn the_probes_of_500_nodes_share_wake_ups_and_are_spread_all_the_same() {
+    let mut world = World::settled(1, 0);
+    let many: Vec<_> = (0..500).map(|n| (address(n), true)).collect();
+    world.nodes = vec![SimNode::default(); 500];
+    world.cluster.apply(world.now, &document(&many));
+    world.run(Duration::from_secs(5));
+    world.probes.clear();
+    world.run(ms(250));
+    assert_eq!(world.probes.len(), 500);
+    let mut moments = BTreeMap::new();
+    for (at, _) in &world.probes {
+        *moments.entry(*at).or_insert(0) += 1;
+    }
+    assert_eq!(moments.len(), 50);
+    assert!(
+        moments.values().all(|probes| (8..=12).contains(probes)),
+        "{moments:?}"
+    );
 }
