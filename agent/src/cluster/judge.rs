@@ -233,7 +233,9 @@ impl Cluster {
             return;
         };
         let Some(s) = node.suspicion() else { return };
-        if s.sip_refused >= 2 && s.probe_refused {
+        // A host that is up limits its ICMP (a handful, then one a second), and media use it up: one
+        // refused probe after a refused stream is two refusals in a row as well.
+        if s.probe_refused && (s.sip_refused >= 2 || !s.accusers.is_empty()) {
             self.die(now, id, EvidenceKind::ProbeRefused);
             return;
         }

@@ -11,6 +11,23 @@ fn suspicions(world: &World) -> usize {
 
 // spec: X20
 #[test]
+fn one_refused_probe_after_a_refused_stream_is_a_verdict() {
+    let mut world = World::settled(3, 5);
+    let dead = world.now;
+    // The host's first two refusals are its last for a second.
+    world.nodes[2].host = Host::Cut;
+    let (id, stream) = (world.id(2), StreamId(1));
+    world.cluster.refused(dead, id, Refusal::Media(stream));
+    world.run(ms(1));
+    assert_eq!(world.deaths(), 0);
+    world.cluster.refused(world.now, id, Refusal::Probe);
+    world.run(ms(15));
+    // Sooner than any probe is unanswered.
+    assert!(world.died_after(2, dead).expect("dead") < ms(20));
+}
+
+// spec: X20
+#[test]
 fn packets_under_way_at_the_first_refusal_do_not_put_the_verdict_off() {
     let node = |jitter| SimNode {
         streams: 5,
