@@ -282,10 +282,12 @@ fn fits(call: &Call, answer: Bytes) -> bool {
     let (Ok(told), Ok(answer)) = (Sdp::parse(takeover.answer.clone()), Sdp::parse(answer)) else {
         return false;
     };
+    let silent = told.media().iter().all(|media| media.port == 0);
     let both = told.media().iter().zip(answer.media());
     let mut live = both
         .filter(|(told, answer)| told.port != 0 && answer.port != 0)
         .peekable();
-    live.peek().is_some()
+    // A call without any stream goes on without one.
+    (silent || live.peek().is_some())
         && live.all(|(told, answer)| told.formats.first() == answer.formats.first())
 }

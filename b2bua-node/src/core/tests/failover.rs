@@ -14,6 +14,29 @@ fn two_nodes() -> (Bench, Bench, Up) {
 }
 
 // spec: D31
+#[test]
+fn a_call_without_media_is_taken_over_too() {
+    let (_dead, mut b, up) = two_nodes();
+    let off = |sdp: &str| {
+        sdp.replace("m=audio 20000", "m=audio 0")
+            .replace("m=audio 25000", "m=audio 0")
+    };
+    let (offer, answer) = (off(OFFER), off(ANSWER));
+    b.agent_sends(invite(
+        "f1",
+        &format!("{}Require: replaces\r\n", up.replaces()),
+        &offer,
+    ));
+    b.agent_gets("100");
+    b.agent_gets("183");
+    let down = b.ua_gets("INVITE");
+    b.ua_responds(&down, 200, Some(&answer));
+    b.ua_gets("ACK");
+    b.ua_loses_the_old_dialog(&up);
+    b.agent_gets("200");
+}
+
+// spec: D31
 // spec: X31a
 #[test]
 fn a_survivor_takes_a_call_over() {
