@@ -36,18 +36,21 @@ impl Stand {
     pub fn start() -> Result<Stand, Error> {
         let stand = Stand::bare()?;
         let dir = &stand.dir;
-        let (node, agent) = (dir.join("node.toml"), dir.join("agent.toml"));
+        let node = dir.join("node.toml");
         std::fs::write(&node, stand.node_config(dir))?;
         stand.launch("node", &binary("b2bua-node")?, &["--config", text(&node)?])?;
         stand.ready("node", stand.block.node_http(0))?;
-        std::fs::write(&agent, stand.agent_config())?;
-        stand.launch(
-            "agent",
-            &binary("holdline-agent")?,
-            &["--config", text(&agent)?],
-        )?;
-        stand.ready("agent", stand.block.agent_http())?;
+        stand.start_agent()?;
         Ok(stand)
+    }
+
+    /// Starts the agent; who serves the trunk document where node 0 has its pages is up already.
+    pub fn start_agent(&self) -> Result<(), Error> {
+        let config = self.dir.join("agent.toml");
+        std::fs::write(&config, self.agent_config())?;
+        let arguments = ["--config", text(&config)?];
+        self.launch("agent", &binary("holdline-agent")?, &arguments)?;
+        self.ready("agent", self.block.agent_http())
     }
 
     /// Starts one more program.

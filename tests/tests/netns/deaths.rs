@@ -59,3 +59,23 @@ fn every_call_survives_the_reboot_of_a_node() {
     assert_condemned(&rig, &status, &[1]);
     rig.all_running().unwrap();
 }
+
+/// Without RTP there is only the silence of its probes, and nothing to hear: the calls are there
+/// to be hung up at both ends.
+// spec: D1 D21 D24 X21a
+#[test]
+fn calls_without_media_survive_a_cut_link() {
+    let Some(mut rig) = rig(&[]) else { return };
+    let (agent, plan) = (rig.block.agent_sip(), plan(&[1.0], 3.0));
+    let report = rig.load_with(agent, &plan, &["--media", "none"], |rig, moment| {
+        if moment == Moment::Fault(1) {
+            rig.lan()?.unplug(&node_name(1))?;
+            settled(rig, 1)?;
+        }
+        Ok(())
+    });
+    let (report, status) = (report.unwrap(), rig.status().unwrap());
+    assert_all_kept(&report, &status);
+    assert_condemned(&rig, &status, &[1]);
+    assert_eq!(report.moved, status.failovers[0].calls);
+}
