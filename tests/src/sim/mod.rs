@@ -4,6 +4,7 @@
 //! A seed draws everything ([`plan`]); the same seed gives the same transcript ([`transcript`]),
 //! in any process. What must hold is written in [`judge`](World) and [`watch`].
 
+mod disaster;
 mod draw;
 mod host;
 mod judge;
@@ -63,15 +64,12 @@ impl Outcome {
     pub fn headline(&self) -> String {
         let plan = &self.plan;
         format!(
-            "seed {}: {} calls, {} on node{}, {:?}{} at {:.3} s, store {:?}, {} packets, {} entries, hash {:016x}",
+            "seed {}: {} calls on {} nodes, {}{}, {} packets, {} entries, hash {:016x}",
             self.seed,
             plan.calls.len(),
-            self.affected,
-            plan.disaster.node + 1,
-            plan.disaster.death,
-            if plan.icmp { "" } else { " without ICMP" },
-            plan.disaster.at.as_secs_f64(),
-            plan.store_fault,
+            plan.nodes.len(),
+            troubles(plan),
+            if plan.network.icmp { "" } else { ", no ICMP" },
             self.packets,
             self.entries,
             self.hash
@@ -92,6 +90,16 @@ impl Outcome {
     }
 }
 
+/// The troubles of a plan, in a line.
+fn troubles(plan: &Plan) -> String {
+    let told = plan.troubles.iter().map(|trouble| {
+        let lasts = trouble.lasts.map(|lasts| format!(" for {lasts:?}"));
+        let (at, lasts) = (trouble.at.as_secs_f64(), lasts.unwrap_or_default());
+        format!("{:?}{lasts} at {at:.3} s", trouble.what)
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
 /// Lines about no call that belong in every story.
 fn is_news(text: &str) -> bool {
     let dull = [
@@ -107,7 +115,7 @@ fn is_news(text: &str) -> bool {
 
 /// Runs `seed`.
 pub fn run(seed: u64, options: Options) -> Outcome {
-    let plan = Plan::draw(seed, options.calls);
+    let plan = Plan::disaster_of(seed, options.calls);
     let mut world = World::new(plan.clone(), options.mutant, options.keep);
     world.run();
     Outcome {
