@@ -1,7 +1,7 @@
 //! Runs the simulated world: `holdline-sim --seeds 300`, `holdline-sim --seed 7 --story`.
 
 use clap::Parser;
-use holdline_tests::sim::{Mutant, Options, Outcome, run};
+use holdline_tests::sim::{Campaign, Mutant, Options, Outcome, run};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -27,6 +27,9 @@ struct Args {
     /// Write the transcript of the seed here.
     #[arg(long)]
     transcript: Option<std::path::PathBuf>,
+    /// Storms in place of single disasters.
+    #[arg(long)]
+    storm: bool,
     /// Plant a bug; `list` names them.
     #[arg(long)]
     mutant: Option<String>,
@@ -58,6 +61,11 @@ fn main() -> ExitCode {
     };
     let keep = args.story || args.transcript.is_some();
     let options = Options {
+        campaign: if args.storm {
+            Campaign::Storm
+        } else {
+            Campaign::Disaster
+        },
         calls: args.calls,
         mutant,
         keep,

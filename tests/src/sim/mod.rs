@@ -13,6 +13,7 @@ mod mutant;
 mod network;
 pub mod plan;
 mod sample;
+pub mod storm;
 pub mod transcript;
 pub mod watch;
 mod world;
@@ -25,9 +26,21 @@ pub use world::World;
 use std::time::Duration;
 use transcript::Line;
 
+/// Which plan a seed draws.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Campaign {
+    /// One node of three dies.
+    #[default]
+    Disaster,
+    /// Anything happens.
+    Storm,
+}
+
 /// What to run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
+    /// Which plan is drawn.
+    pub campaign: Campaign,
     /// How many calls; drawn where it is not said.
     pub calls: Option<usize>,
     /// A bug to plant.
@@ -115,7 +128,10 @@ fn is_news(text: &str) -> bool {
 
 /// Runs `seed`.
 pub fn run(seed: u64, options: Options) -> Outcome {
-    let plan = Plan::disaster_of(seed, options.calls);
+    let plan = match options.campaign {
+        Campaign::Disaster => Plan::disaster_of(seed, options.calls),
+        Campaign::Storm => Plan::storm_of(seed, options.calls),
+    };
     let mut world = World::new(plan.clone(), options.mutant, options.keep);
     world.run();
     Outcome {

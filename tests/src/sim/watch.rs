@@ -87,6 +87,11 @@ impl Watch {
         self.calls.entry(call).or_default()
     }
 
+    /// What is known of a call that was placed.
+    pub fn seen(&self, call: CallNumber) -> Option<&Seen> {
+        self.calls.get(&call)
+    }
+
     /// All calls.
     pub fn calls(&self) -> impl Iterator<Item = (CallNumber, &Seen)> {
         self.calls.iter().map(|(number, seen)| (*number, seen))
@@ -113,8 +118,8 @@ impl Watch {
         self.by_call_id.get(call_id).copied()
     }
 
-    /// What a user agent told.
-    pub fn heard_ua(&mut self, at: Time, end: End, out: &Out) {
+    /// What a user agent told; `twice` where its end may come twice.
+    pub fn heard_ua(&mut self, at: Time, end: End, out: &Out, twice: bool) {
         match out {
             Out::Answered { call, .. } => {
                 self.call(*call).answered.insert(end, at);
@@ -143,7 +148,7 @@ impl Watch {
                     status: *status,
                 };
                 let seen = self.call(*call);
-                if seen.ended.insert(end, ending).is_some() {
+                if seen.ended.insert(end, ending).is_some() && !twice {
                     self.fail(at, Some(*call), format!("ended twice at the {end:?}"));
                 }
             }

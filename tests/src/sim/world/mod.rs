@@ -9,6 +9,7 @@ mod trouble;
 
 use super::draw::Draw;
 use super::host::{Core, Host, HostId, Item};
+use super::judge::Memory;
 use super::media::Relays;
 use super::mutant::{Kind, Mutant, Mutation};
 use super::network::{Links, Network};
@@ -125,6 +126,8 @@ pub struct World {
     ticked: Time,
     /// When the agent was stopped last.
     stopped: Time,
+    /// What the rules of storms remember.
+    pub(super) memory: Memory,
     /// Nothing is probed any more.
     quiet: bool,
     /// Groups whose ports refuse, and a stream that met it.
@@ -177,6 +180,7 @@ impl World {
             coming: VecDeque::new(),
             ticked: Time::ZERO,
             stopped: Time::ZERO,
+            memory: Memory::default(),
             quiet: false,
             refusing: BTreeMap::new(),
             ticks: 0,

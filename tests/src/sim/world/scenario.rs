@@ -13,13 +13,25 @@ impl World {
         self.note(Some(call), "caller places the call");
         self.about = Some(call);
         self.watch.call(call);
+        self.note_placed(call);
         let placement = Placement::new(call, "pbx.example", agent);
         self.give(CALLER, Item::Ua(ua::In::Call(placement)));
     }
 
     pub(super) fn act(&mut self, index: usize, step: usize) {
         let call = self.plan.calls[index].number;
-        let step = self.plan.calls[index].steps[step];
+        let mut step = self.plan.calls[index].steps[step];
+        if self.plan.disaster().is_none() {
+            let twice = self.rings_twice(call);
+            if self.ua(CALLEE).live_dialogs(call) == 0 || twice {
+                // The callee knows nothing of it, or has it twice: it is the caller's to end.
+                step.by = End::Caller;
+            }
+            let up = self.watch.call(call).answered.len() == 2;
+            if step.act != Act::Hangup && (!up || twice) {
+                return self.note(Some(call), "no hold: the call is not up");
+            }
+        }
         let head = format!("{:?}: {:?}", step.by, step.act);
         self.note(Some(call), &head);
         if let Rules::Disaster(disaster) = self.plan.rules {
@@ -101,7 +113,11 @@ impl World {
         let head = format!("{}: {out:?}", self.hosts[host].name);
         self.note(call, &head);
         self.dirty = true;
-        self.watch.heard_ua(self.now, end, &out);
+        let twice = call.is_some_and(|call| self.rings_twice(call));
+        self.watch.heard_ua(self.now, end, &out, twice);
+        if self.plan.disaster().is_none() {
+            return call.into_iter().for_each(|call| self.judge_dialogs(call));
+        }
         if let Some(call) = call {
             let live = self.ua(host).live_dialogs(call);
             if live > 1 {

@@ -2,6 +2,7 @@
 
 use super::{Event, TICK, World, kind_of};
 use crate::sim::host::{Core, Host, HostId, Item};
+use crate::sim::judge::LOOK;
 use crate::sim::plan::{CallPlan, Sound};
 use crate::sim::world::{AGENT, CALLEE, CALLER, NODES};
 use crate::ua::{self, CallNumber};
@@ -67,6 +68,9 @@ impl World {
         }
         if self.quiet {
             return;
+        }
+        if self.ticks.is_multiple_of(LOOK) && self.plan.disaster().is_none() {
+            self.look_at_calls();
         }
         self.send_media();
         if !self.hosts[AGENT].paused {

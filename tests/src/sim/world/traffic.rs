@@ -36,6 +36,9 @@ impl World {
         );
         self.transcript.note(self.now, call, &head, &bytes, brief);
         self.look_at(host, call, &bytes);
+        if self.plan.disaster().is_none() {
+            self.judge_sent(host, target, call, &bytes);
+        }
         if !self.links.leaves(host, target) {
             return;
         }
@@ -100,6 +103,9 @@ impl World {
         let host = &self.hosts[target];
         if host.core.is_some() {
             let key = host.flow(from, to);
+            if let Some(sender) = sender {
+                self.note_spoken(sender, target, &bytes);
+            }
             return self.give(target, Item::Message(key, bytes));
         }
         let Some(sender) = sender else {

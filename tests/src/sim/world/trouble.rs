@@ -17,6 +17,7 @@ impl World {
         }
         self.active.insert(index);
         self.change(what);
+        self.disturb(what);
         if let What::Killed(node) = what {
             let victim = NODES + node;
             self.hosts[victim].kill();
@@ -30,6 +31,7 @@ impl World {
         self.note(None, &format!("no longer: {what:?}"));
         self.active.remove(&index);
         self.change(what);
+        self.disturb(what);
         match what {
             What::Killed(node) if !self.is_active(what) => {
                 let host = NODES + node;
