@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many worlds the tests see.
 const SEEDS: u64 = 300;
 /// How many storms.
-const STORMS: u64 = 300;
+const STORMS: u64 = 250;
 
 /// Runs seeds on two threads; the headlines and failures of those that fail.
 fn failing(seeds: std::ops::RangeInclusive<u64>, options: Options) -> Vec<String> {

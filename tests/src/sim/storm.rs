@@ -47,10 +47,8 @@ impl Plan {
             at = at + sky.draw_pause();
         }
         sky.draw_documents(first, at);
-        let ends = sky.troubles.iter().filter_map(|trouble| {
-            let lasts = trouble.lasts.unwrap_or_default();
-            Some(trouble.at + lasts)
-        });
+        let ends = sky.troubles.iter();
+        let ends = ends.map(|trouble| trouble.at + trouble.lasts.unwrap_or_default());
         let calm = ends.max().unwrap_or(at) + REST + network.delay.1 * 10;
         let refusing = sky.draw.chance(150);
         let calls = (1..).take(count).map(|number| {

@@ -12,7 +12,8 @@
 //!   there for as long as calls are held.
 //!
 //! What cannot be judged here, and is not: media of a call whose node is parted from the
-//! downstream UA (nobody tells the agent). What is not built and therefore excused, but only for
+//! downstream UA (nobody tells the agent); a call that the store never heard of, or whose node
+//! dies when it was told of the hang-up and had not told the other end. What is not built and therefore excused, but only for
 //! the calls that it meets: a call whose setup met a trouble may ring twice at the downstream UA
 //! (spec: X26); a downstream UA that refuses Replaces is left with its dialog (spec: X32, X27);
 //! so is one that has just accepted the Replaces of a node
@@ -49,8 +50,6 @@ pub struct Memory {
     usable: Time,
     /// Calls that were being set up when a trouble began or ended.
     pub(super) disturbed_setup: BTreeSet<CallNumber>,
-    /// Calls that were moving when another node fell away.
-    met_again: BTreeSet<CallNumber>,
     /// Calls that were lost while the downstream UA may go on with a dialog.
     pub(super) stranded: BTreeSet<CallNumber>,
 }
@@ -115,7 +114,7 @@ impl World {
                     .plan
                     .call(number)
                     .is_some_and(|call| call.replaces != ReplacesPolicy::Accept);
-                let refuses = refuses || self.is_torn(number) || self.may_be_unwritten(number);
+                let refuses = refuses || self.is_torn(number) || self.may_be_unwritten();
                 if refuses {
                     self.memory.stranded.insert(number);
                 }
@@ -167,6 +166,12 @@ impl World {
             return;
         }
         let node = self.hosts[to].sip;
+        // A BYE that left while the node lived (spec: X28) may be repeated.
+        let farewell = [&b"moved"[..], b"failover failed"];
+        let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        if bytes.starts_with(b"BYE ") && farewell.into_iter().any(has) {
+            return;
+        }
         let Some(since) = self.watch.condemned.get(&node) else {
             return;
         };
@@ -218,15 +223,6 @@ impl World {
             if met || moving || what == What::Paused(Party::Agent) {
                 self.memory.calm.insert(number, self.now);
             }
-            let trouble = Trouble {
-                at: self.now,
-                lasts: None,
-                what,
-            };
-            let falls = (0..self.plan.nodes.len()).any(|node| condemns(&trouble, node));
-            if moving && !setup && falls {
-                self.memory.met_again.insert(number);
-            }
             if setup {
                 self.memory.disturbed_setup.insert(number);
             }
@@ -266,7 +262,7 @@ impl World {
             let host = NODES + n;
             let open = |other| self.links.open(host, other) && self.links.open(other, host);
             let visible = self.links.is_cut(host) || !self.hosts[host].is_running();
-            !visible && !(open(CALLEE) && open(STORE))
+            !(visible || open(CALLEE) && open(STORE))
         }) || self.links.store_down
     }
 
@@ -332,12 +328,12 @@ impl World {
         }
     }
 
-    /// Whether the downstream UA has accepted the Replaces of a node that fell away before the
-    /// agent heard of it.
+    /// Whether the downstream UA has accepted the Replaces of a node of which the agent has not
+    /// heard: it fell away in that moment, or stays unheard.
     fn is_torn(&self, call: CallNumber) -> bool {
         let replaced = self.ua(CALLEE).counts(call).replaces_accepted;
         let moved = self.watch.seen(call).map_or(0, |seen| seen.moved);
-        self.memory.met_again.contains(&call) && replaced > moved
+        replaced > moved
     }
 
     /// Whether the row of this call may have been left: the store was away when it ended, and
@@ -356,17 +352,29 @@ impl World {
         ends.any(|at| self.plan.troubles.iter().any(|trouble| away(trouble, at)))
     }
 
-    /// Whether the store may not know of this call, since it was away while the call was up.
-    fn may_be_unwritten(&self, call: CallNumber) -> bool {
-        let up = self
-            .watch
-            .seen(call)
-            .and_then(|seen| seen.answered.values().max());
-        let away = |trouble: &Trouble| {
-            is_of_store(trouble.what)
-                && up.is_some_and(|up| *up + Duration::from_secs(1) >= trouble.at)
+    /// Whether the store may not know of a call: it was away for a while, and the node that had
+    /// to write it may have died since.
+    fn may_be_unwritten(&self) -> bool {
+        let mut troubles = self.plan.troubles.iter();
+        troubles.any(|trouble| is_of_store(trouble.what) && trouble.at <= self.now)
+    }
+
+    /// Whether the node that was told of the hang-up died before it could tell the other end.
+    fn may_be_unheard(&self, call: CallNumber) -> bool {
+        let Some(seen) = self.watch.seen(call) else {
+            return false;
         };
-        self.plan.troubles.iter().any(away)
+        let (Some((at, _)), Some(node)) = (seen.hung_up, seen.node) else {
+            return false;
+        };
+        let node = self.node_index(node);
+        let died = |trouble: &Trouble| match trouble.what {
+            What::Killed(n) => {
+                Some(n) == node && trouble.at >= at && trouble.at <= at + Duration::from_secs(35)
+            }
+            _ => false,
+        };
+        self.plan.troubles.iter().any(died)
     }
 
     /// Whether what is left of this call at its end is excused.
@@ -381,6 +389,8 @@ impl World {
             .is_some_and(|seen| seen.replaces_sent > 0);
         let memory = &self.memory;
         (refuses && asked)
+            || self.may_be_unheard(call)
+            || self.is_torn(call)
             || memory.stranded.contains(&call)
             || memory.disturbed_setup.contains(&call)
     }
