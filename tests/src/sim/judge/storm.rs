@@ -125,15 +125,6 @@ impl World {
                     self.watch.fail(self.now, Some(number), what);
                 }
             }
-            AgentEvent::CallEnded { call, .. } => {
-                // It may have been given up for one that the far end has hung up.
-                if let Some(number) = self.watch.call_of(call)
-                    && self.is_torn(number)
-                    && self.watch.call(number).hung_up.is_none()
-                {
-                    self.memory.stranded.insert(number);
-                }
-            }
             AgentEvent::Ignored { from, reason } => {
                 // A node that has left the document is a stranger.
                 let left = self
@@ -444,9 +435,8 @@ impl World {
         let troubled = self.plan.troubles.iter().any(met);
         let setup = self.memory.disturbed_setup.contains(&plan.number) || troubled;
         // What was lost was judged when the agent told.
-        let explained = seen.lost.is_some()
-            || self.memory.stranded.contains(&plan.number)
-            || (seen.answered.len() < 2 && setup);
+        let explained =
+            seen.lost.is_some() || self.is_torn(plan.number) || (seen.answered.len() < 2 && setup);
         (!explained).then(|| format!("ended at the {end:?} before its hang-up: {ending:?}"))
     }
 }
