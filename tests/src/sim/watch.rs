@@ -79,6 +79,10 @@ pub struct Watch {
     pub failures: Vec<Failure>,
     /// Nodes that the agent holds for dead, and since when.
     pub condemned: BTreeMap<SocketAddr, Time>,
+    /// When nodes were held for dead.
+    pub verdicts: Vec<(Time, SocketAddr)>,
+    /// When nodes could be used, for the first time or again.
+    pub returns: Vec<(Time, SocketAddr)>,
 }
 
 impl Watch {
@@ -183,8 +187,14 @@ impl Watch {
                 node,
                 verdict: Some(_),
                 ..
-            } => drop(self.condemned.insert(*node, at)),
-            AgentEvent::NodeAlive { node } => drop(self.condemned.remove(node)),
+            } => {
+                self.verdicts.push((at, *node));
+                self.condemned.insert(*node, at);
+            }
+            AgentEvent::NodeAlive { node } => {
+                self.returns.push((at, *node));
+                self.condemned.remove(node);
+            }
             AgentEvent::TrunkRefused { reason } if !broken_document => {
                 self.fail(at, None, format!("good trunk document refused: {reason}"));
             }

@@ -74,7 +74,8 @@ impl World {
         Duration::from_secs(2) + network.delay.1 * 8 + repeated + speaks
     }
 
-    fn node_index(&self, node: SocketAddr) -> Option<usize> {
+    /// The place of the node with this address in the list.
+    pub(in crate::sim) fn node_index(&self, node: SocketAddr) -> Option<usize> {
         let hosts = self.hosts.iter().skip(NODES);
         hosts.map(|host| host.sip).position(|sip| sip == node)
     }

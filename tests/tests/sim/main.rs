@@ -1,6 +1,8 @@
 //! The simulated world: hundreds of disasters, each from a seed. See `docs` of
 //! `holdline_tests::sim` for what is drawn and what must hold.
 
+mod stories;
+
 use holdline_tests::sim::{Campaign, Mutant, Options, run};
 use std::process::Command;
 use std::sync::Mutex;
