@@ -16,10 +16,10 @@ fn told(story: Story) -> Outcome {
 /// Seconds from `from` to the verdict on `node`.
 fn verdict(outcome: &Outcome, node: usize, from: f64) -> f64 {
     let verdicts = outcome.verdicts.iter();
-    let found = verdicts
+    let mut found = verdicts
         .filter(|(_, n)| *n == node)
         .map(|(at, _)| at.as_secs_f64());
-    let found = found.filter(|at| *at >= from).next();
+    let found = found.find(|at| *at >= from);
     found.map_or(f64::INFINITY, |at| at - from)
 }
 
