@@ -105,12 +105,21 @@ impl AgentCore {
             moving.status = status;
         }
         match status {
-            481 | 603 => moving.unknown += 1,
+            481 => moving.unknown += 1,
             // The node is full, slow or gone: that says nothing about the call.
             0 | 408 | 500..=599 => {}
             _ => moving.refused += 1,
         }
-        let hopeless = moving.unknown >= UNKNOWN_MAX || moving.refused >= REFUSED_MAX;
+        // RFC 3261 21.6: no other node would say anything else.
+        let decided = matches!(status, 600..=699);
+        let hopeless = decided || moving.unknown >= UNKNOWN_MAX || moving.refused >= REFUSED_MAX;
+        // The far end knows nothing of the dialog: where an attempt died, it may have taken the
+        // call over and gone down with it.
+        let status = match (status, moving.cause.take()) {
+            (603, _) if !call.orphans.is_empty() => 481,
+            (606, Some(cause)) => cause,
+            _ => status,
+        };
         if hopeless && call.others.is_empty() {
             return self.lose(now, key, status);
         }
@@ -156,7 +165,14 @@ impl AgentCore {
                 }
                 self.moved(now, key, passage);
             }
-            Signal::Refuse { status, .. } if current => self.attempt_failed(now, key, status),
+            Signal::Refuse {
+                status, passage, ..
+            } if current => {
+                if let Phase::Moving(moving) = &mut call.phase {
+                    moving.cause = passage.cause();
+                }
+                self.attempt_failed(now, key, status);
+            }
             Signal::End { .. } if current => self.attempt_failed(now, key, 0),
             Signal::Refuse { .. } | Signal::End { .. } => {
                 call.drop_far(&mut self.env, now, epoch);
@@ -184,6 +200,7 @@ impl AgentCore {
         let carried = call.carry(env, Side::Far, Carrier::Final, &mut passage);
         call.media.settled(&mut env.ports);
         call.outlive_others(env, now);
+        call.orphans.clear();
         call.generation += 1;
         call.phase = Phase::Up;
         let Some(node) = call.far.as_ref().map(|far| far.node) else {
@@ -224,13 +241,10 @@ impl AgentCore {
             }
             let queue = std::mem::take(&mut call.queue);
             for signal in queue {
-                if let Signal::Request { id, .. } = &signal {
-                    call.asked.insert(*id, signal.clone());
-                }
-                call.near_to_far(env, now, signal);
+                self.hear_near(now, key, signal);
             }
         }
-        env.touched.insert(key);
+        self.env.touched.insert(key);
         let outcome = match (hung_up, failed) {
             (true, _) => Outcome::Ended,
             (_, true) => Outcome::Lost,
@@ -280,6 +294,7 @@ impl Call {
             (Name::Replaces, moving.replaces.to_value()),
             (Name::Supported, "replaces, timer".to_string()),
         ];
+        headers.extend(self.orphan_headers());
         if let Some((seconds, near_refreshes)) = self.session_timer {
             let refresher = if near_refreshes { "uac" } else { "uas" };
             headers.push((

@@ -6,13 +6,15 @@ use crate::core::event::Event;
 use bytes::Bytes;
 use holdline_leg::{Leg, Passage, RequestId, Signal};
 use holdline_relay::{Carrier, MediaError, Session, Side};
-use holdline_wire::dialog::Dialog;
+use holdline_wire::dialog::{Dialog, DialogId};
 use holdline_wire::header::{Name, Replaces, SessionExpires};
 use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Method, Time};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+/// Orphans of one call that are remembered: the newest.
+const ORPHANS_MAX: usize = 4;
 /// How long attempts that were not taken may still be answered (64*T1, RFC 3261 17.1.1.2).
 const OTHERS_LIFE: Duration = Duration::from_secs(32);
 
@@ -51,7 +53,6 @@ impl FarLeg {
         Some(Left {
             dialog: dialog.clone(),
             incarnation: self.incarnation.clone(),
-            moved: true,
         })
     }
 }
@@ -97,8 +98,6 @@ pub struct Kept {
 pub struct Left {
     pub dialog: Dialog,
     pub incarnation: Option<Box<str>>,
-    /// Whether the call lives on elsewhere, so that its far end must not hear of it.
-    pub moved: bool,
 }
 
 /// A move that is under way.
@@ -120,12 +119,37 @@ pub struct Move {
     /// Refusals that said that the dialog is unknown, and others that were final.
     pub unknown: u32,
     pub refused: u32,
-    /// The last refusal.
+    /// The last refusal, and what was behind it (RFC 3326).
     pub status: u16,
+    pub cause: Option<u16>,
     /// The calling server hung up meanwhile (spec: X27).
     pub hangup: Option<Passage>,
     /// The relay was told to send silence to the calling server.
     pub comforted: bool,
+}
+
+/// The provisional responses that the calling server got.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Their status codes.
+    statuses: BTreeSet<u16>,
+    /// The last session description in them.
+    sdp: Option<Bytes>,
+    /// How many attempts rang before this one.
+    pub before: u32,
+}
+
+impl Told {
+    /// Notes a provisional response; false where it says nothing that an earlier attempt has not
+    /// said: a call that is placed again just rings on (spec: X26).
+    pub fn is_news(&mut self, status: u16, sdp: Option<Bytes>) -> bool {
+        let new_sdp = sdp.is_some() && sdp != self.sdp;
+        let new_status = self.statuses.insert(status);
+        if sdp.is_some() {
+            self.sdp = sdp;
+        }
+        new_sdp || new_status || self.before == 0
+    }
 }
 
 /// How far a call is.
@@ -166,6 +190,11 @@ pub struct Call {
     /// Our BYE to the node that it has not answered yet: if the node dies first, the far end
     /// still has to hear of it (spec: X27).
     pub farewell: Option<Passage>,
+    /// Its attempts that died with their nodes, as the nodes knew them, newest last: they may
+    /// still ring, or even have been answered (spec: X26, X27).
+    pub orphans: Vec<DialogId>,
+    /// What the calling server was told of the set-up by the attempts so far.
+    pub told: Told,
     /// When a node last disowned the call's dialog and the call moved for it.
     pub disowned_at: Option<Time>,
     /// Why it ended, in a word.
@@ -254,6 +283,21 @@ impl Call {
     pub fn media_refused(&mut self, env: &mut Env) {
         self.media.refused(&mut env.ports, &mut env.relay);
         env.flush_relay(self.key);
+    }
+
+    /// The node of a far leg that was not answered died: nobody knows how far it had come.
+    pub fn orphan(&mut self, dialog: DialogId) {
+        if self.orphans.len() >= ORPHANS_MAX {
+            self.orphans.remove(0);
+        }
+        self.orphans.push(dialog);
+    }
+
+    /// The headers that tell a node of this call's orphans.
+    pub fn orphan_headers(&self) -> Vec<(Name<'static>, String)> {
+        let named = |orphan: &DialogId| orphan.orphan_for_peer().to_value();
+        let values = self.orphans.iter().map(named);
+        values.map(|value| (Name::InstanceOrphan, value)).collect()
     }
 
     /// The far leg numbered `epoch`, in charge or not.
@@ -387,6 +431,7 @@ impl Call {
         for epoch in epochs {
             self.drop_far(env, now, epoch);
         }
+        env.tell_orphans(now, self.orphan_headers());
         let (call, cause) = (self.near.call_id().into(), self.cause);
         let generation = self.generation;
         env.event(Event::CallEnded {

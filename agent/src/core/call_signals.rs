@@ -26,11 +26,8 @@ impl AgentCore {
             let Some(call) = self.calls.get_mut(key) else {
                 return;
             };
-            if let Some(mut signal) = call.near.poll_signal() {
-                self.translate_refer(Side::Near, &mut signal);
-                if let Some(call) = self.calls.get_mut(key) {
-                    call.on_near(&mut self.env, now, signal);
-                }
+            if let Some(signal) = call.near.poll_signal() {
+                self.hear_near(now, key, signal);
                 continue;
             }
             let legs = call.far.iter_mut().chain(call.others.iter_mut());
@@ -45,6 +42,23 @@ impl AgentCore {
             && let Some(call) = self.calls.remove(key)
         {
             call.release(&mut self.env, now);
+        }
+    }
+
+    /// What the calling server said, now or while its call moved.
+    pub(super) fn hear_near(&mut self, now: Time, key: CallKey, mut signal: Signal) {
+        let call = self.calls.get(key);
+        let moves = call.is_some_and(|call| matches!(call.phase, Phase::Moving(_)));
+        // What is kept for the new node is translated when that is there: until then other calls
+        // may move as well.
+        if !moves {
+            if self.refers_to_moving(&signal) {
+                return self.refers.push((key, signal));
+            }
+            self.translate_refer(Side::Near, &mut signal);
+        }
+        if let Some(call) = self.calls.get_mut(key) {
+            call.on_near(&mut self.env, now, signal);
         }
     }
 
@@ -71,7 +85,10 @@ impl AgentCore {
         };
         let env = &mut self.env;
         match &mut signal {
-            Signal::Progress { passage, .. } => {
+            Signal::Progress {
+                status, passage, ..
+            } => {
+                call.orphans.clear();
                 // A bad description in a provisional response costs the early media only.
                 if call
                     .carry(env, Side::Far, Carrier::Provisional, passage)
@@ -79,9 +96,12 @@ impl AgentCore {
                 {
                     passage.body = None;
                 }
-                call.near.apply(&mut env.ctx(now), signal);
+                if call.told.is_news(*status, passage.sdp()) {
+                    call.near.apply(&mut env.ctx(now), signal);
+                }
             }
             Signal::Answer { passage, .. } => {
+                call.orphans.clear();
                 if let Err(error) = call.carry(env, Side::Far, Carrier::Final, passage) {
                     return call.fail(env, now, media_status(&error));
                 }
@@ -116,6 +136,11 @@ impl AgentCore {
         let Some(node) = call.far.as_ref().map(|far| far.node) else {
             return;
         };
+        if let (Signal::Refuse { status: 408, .. }, Some(far)) = (&refusal, &call.far) {
+            // It may have called all the same.
+            let dialog = far.leg.id().unheard();
+            call.orphan(dialog);
+        }
         let Phase::Setup(tried) = &mut call.phase else {
             return;
         };

@@ -172,9 +172,6 @@ impl AgentCore {
                 (None, true) if *message.method() == Method::Bye => {
                     self.env.refuse(now, server, 200, None);
                 }
-                // A node that is held for dead and lives would end the call at the far end for a
-                // 481, while it waits to be moved.
-                (None, true) => self.env.refuse(now, server, 500, None),
                 _ => self.env.refuse(now, server, 481, None),
             };
         }
@@ -190,7 +187,11 @@ impl AgentCore {
                     Some(key) => self.with_leg(now, Owner::Near(key), |leg, ctx| {
                         leg.on_request(ctx, server, message, cancels);
                     }),
-                    None => self.env.refuse(now, server, 481, None),
+                    None => {
+                        let late = self.env.layer.knows_invite_of(message);
+                        let status = if late { 200 } else { 481 };
+                        self.env.refuse(now, server, status, None);
+                    }
                 }
             }
             Method::Options => {

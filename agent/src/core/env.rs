@@ -7,6 +7,7 @@ use crate::core::pacing::Pacing;
 use crate::core::settings::Settings;
 use holdline_leg::{Ctx, Stamp};
 use holdline_relay::{Command, Ports, StreamId};
+use holdline_wire::build::Builder;
 use holdline_wire::deadline::Deadlines;
 use holdline_wire::header::Name;
 use holdline_wire::machine::Output;
@@ -24,8 +25,6 @@ const TOMB_LIFE: Duration = Duration::from_secs(64);
 const MAX_LEFT: usize = 10_000;
 /// The Reason (RFC 3326) of a BYE in a dialog that moved away.
 pub const MOVED: &str = "SIP;cause=200;text=\"moved\"";
-/// The same for a call that was given up: the node ends it at the far end too.
-const LOST: &str = "SIP;cause=503;text=\"failover failed\"";
 /// Ended dialogs that are remembered at most.
 const MAX_TOMBS: usize = 50_000;
 
@@ -88,6 +87,8 @@ pub struct Env {
     pub probes: BTreeMap<NodeId, VecDeque<(ProbeId, Box<str>)>>,
     /// Dialogs that moved calls left on nodes that may live after all.
     pub left: BTreeMap<NodeId, Vec<Left>>,
+    /// Orphans of which no node could be told so far.
+    pub untold: Vec<Vec<(Name<'static>, String)>>,
     pub touched: BTreeSet<CallKey>,
     pub relay: Vec<Command>,
     pub outputs: VecDeque<Output<Out>>,
@@ -119,6 +120,7 @@ impl Env {
             invites: BTreeMap::new(),
             probes: BTreeMap::new(),
             left: BTreeMap::new(),
+            untold: Vec::new(),
             touched: BTreeSet::new(),
             relay: Vec::new(),
             outputs: VecDeque::new(),
@@ -186,9 +188,11 @@ impl Env {
     }
 
     /// `node` is alive: the dialogs that moved calls left there get a BYE whose Reason says so,
-    /// which the node does not relay; those of calls that were lost get an ordinary one. Those of
-    /// an earlier incarnation are gone with it.
+    /// which the node does not relay. Those of an earlier incarnation are gone with it.
     pub fn hang_up_left(&mut self, now: Time, node: NodeId) {
+        for orphans in std::mem::take(&mut self.untold) {
+            self.tell_orphans(now, orphans);
+        }
         let Some(left) = self.left.remove(&node) else {
             return;
         };
@@ -196,21 +200,49 @@ impl Env {
         for Left {
             mut dialog,
             incarnation,
-            moved,
         } in left
         {
             if living.is_some() && incarnation.is_some() && living != incarnation {
                 continue;
             }
             let branch = self.tokens.branch();
-            let reason = if moved { MOVED } else { LOST };
             let bye = dialog
                 .request(&Method::Bye, &branch)
-                .header(Name::Reason, reason);
+                .header(Name::Reason, MOVED);
             if let Ok(bytes) = bye.finish(None) {
                 self.layer
                     .request(now, dialog.next_hop(), bytes, Owner::Nobody, None);
             }
+        }
+    }
+
+    /// A call is over of which attempts died with their nodes: a node is told, so that they end
+    /// at the far end too (spec: X26, X27).
+    pub fn tell_orphans(&mut self, now: Time, orphans: Vec<(Name<'static>, String)>) {
+        if orphans.is_empty() {
+            return;
+        }
+        let chosen = self.cluster.choose(now, &mut self.tokens, &[], true);
+        let Some(address) = chosen.and_then(|node| self.cluster.address(node)) else {
+            if self.untold.len() < MAX_LEFT {
+                self.untold.push(orphans);
+            }
+            return;
+        };
+        let flow = self.flow(address);
+        let (branch, tag) = (self.tokens.branch(), self.tokens.tag());
+        let mut options = Builder::request(&Method::Options, &format!("sip:{address}"))
+            .via(&flow, &branch)
+            .header(Name::MaxForwards, 1)
+            .header(Name::From, format_args!("{};tag={tag}", self.stamp.contact))
+            .header(Name::To, format_args!("<sip:{address}>"))
+            .header(Name::CallId, self.tokens.call_id())
+            .header(Name::CSeq, "1 OPTIONS");
+        for (name, value) in orphans {
+            options = options.header(name, value);
+        }
+        if let Ok(bytes) = options.finish(None) {
+            self.layer.request(now, flow, bytes, Owner::Nobody, None);
         }
     }
 

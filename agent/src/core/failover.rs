@@ -2,13 +2,14 @@
 
 use crate::cluster::{NodeId, Verdict};
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, FarLeg, Left, Move, Phase};
+use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
 use crate::core::env::{Env, Timer};
 use crate::core::event::Event;
 use crate::core::pacing::Rank;
 use crate::core::story::{Failover, Outcome};
 use holdline_leg::Signal;
 use holdline_wire::Time;
+use holdline_wire::dialog::DialogId;
 use slotmap::Key;
 use std::net::SocketAddr;
 
@@ -39,7 +40,10 @@ impl AgentCore {
         for (place, (_, key)) in line.into_iter().enumerate() {
             let by = now + spacing * u32::try_from(place).unwrap_or(u32::MAX);
             match self.calls.get(key).map(|call| &call.phase) {
-                Some(Phase::Moving(_)) => self.try_again(now, key, 0, Some(by)),
+                Some(Phase::Moving(_)) => {
+                    self.note_orphan(key);
+                    self.try_again(now, key, 0, Some(by));
+                }
                 Some(Phase::Setup(_)) => self.place_again(now, key, verdict.is_some(), by),
                 Some(Phase::Up | Phase::Over) => {
                     if let Some(failover) = failover {
@@ -77,6 +81,16 @@ impl AgentCore {
         }
     }
 
+    /// The attempt in charge died with its node, which may have succeeded before.
+    fn note_orphan(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(key)
+            && let Some(far) = &call.far
+        {
+            let dialog = far.leg.id().unheard();
+            call.orphan(dialog);
+        }
+    }
+
     /// The calls of `node` that have to leave it, in the order in which they do.
     fn line_of(
         &mut self,
@@ -110,8 +124,10 @@ impl AgentCore {
             };
             let far = call.far_leg(epoch).filter(|far| whose(far));
             if let Some(far) = far {
+                let dialog = far.leg.id().unheard();
                 far.leg.abandon(&mut self.env.layer);
                 call.drop_far(&mut self.env, now, epoch);
+                call.orphan(dialog);
                 self.env.touched.insert(key);
             }
         }
@@ -171,6 +187,7 @@ impl AgentCore {
             unknown: 0,
             refused: 0,
             status: 0,
+            cause: None,
             hangup: call.farewell.take(),
             comforted: false,
         };
@@ -220,9 +237,11 @@ impl AgentCore {
         if dead {
             tried.push(far.node);
         }
-        let epoch = far.epoch;
+        let (epoch, dialog) = (far.epoch, far.leg.id().unheard());
         far.leg.abandon(&mut self.env.layer);
         call.drop_far(&mut self.env, now, epoch);
+        call.orphan(dialog);
+        call.told.before += 1;
         let patience = self.env.settings.moving.hold;
         self.env.timers.set(Timer::HoldOver(key), now + patience);
         self.depart(key, by);
@@ -235,14 +254,18 @@ impl AgentCore {
         };
         if let Some(far) = call.far.as_mut() {
             let epoch = far.epoch;
+            // It was cancelled, and nobody knows whether the node had heard that.
+            let dialog = (!far.leg.is_over()).then(|| far.leg.id().unheard());
             far.leg.abandon(&mut self.env.layer);
             call.drop_far(&mut self.env, now, epoch);
+            dialog.into_iter().for_each(|dialog| call.orphan(dialog));
         }
         self.env.touched.insert(key);
     }
 
     /// Books how a call's move ended, and tells the story when it was the last.
     pub(super) fn settle_move(&mut self, now: Time, failover: u64, outcome: Outcome) {
+        self.ask_waiting_refers(now);
         let Some(story) = self.failovers.book(now, failover, outcome) else {
             return;
         };
@@ -287,8 +310,15 @@ impl AgentCore {
             return;
         };
         let (failover, over) = (moving.failover, moving.hangup.is_some() || status == 603);
-        // A node that lived all the time has the call still, and ends it at the far end too.
-        let left = moving.left.clone().map(|left| (moving.old, left));
+        if status != 603 {
+            // It may be up at the far end, and no attempt of ours ends it there.
+            let dialog = DialogId {
+                call_id: moving.replaces.call_id.clone(),
+                local_tag: moving.replaces.from_tag.clone(),
+                remote_tag: moving.replaces.to_tag.clone(),
+            };
+            call.orphan(dialog);
+        }
         env.stay(key);
         env.timers.cancel(Timer::HoldOver(key));
         call.uncomfort(env);
@@ -299,16 +329,6 @@ impl AgentCore {
         }
         call.outlive_others(env, now);
         call.lost(env, now, status);
-        if let Some((old, left)) = left {
-            env.leave(
-                now,
-                old,
-                Left {
-                    moved: false,
-                    ..left
-                },
-            );
-        }
         env.touched.insert(key);
         let call = call.near.call_id().into();
         if over {

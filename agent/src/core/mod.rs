@@ -27,6 +27,7 @@ pub use status::{FailoverStatus, Status};
 use crate::cluster::Cluster;
 use call::Call;
 use env::{Env, Timer};
+use holdline_leg::Signal;
 use holdline_wire::machine::{Input, Machine, Output};
 use holdline_wire::{Message, Time};
 use slotmap::SlotMap;
@@ -39,6 +40,8 @@ pub struct AgentCore {
     calls: SlotMap<CallKey, Box<Call>>,
     failovers: Failovers,
     draining: bool,
+    /// REFERs of the calling server that name a call on the move.
+    refers: Vec<(CallKey, Signal)>,
 }
 
 impl AgentCore {
@@ -49,6 +52,7 @@ impl AgentCore {
             calls: SlotMap::with_key(),
             failovers: Failovers::default(),
             draining: false,
+            refers: Vec::new(),
         }
     }
 

@@ -189,6 +189,8 @@ impl Call {
             queue: Default::default(),
             far_asked: Default::default(),
             farewell: None,
+            orphans: Vec::new(),
+            told: Default::default(),
             disowned_at: None,
             cause: "hangup",
         }
@@ -231,7 +233,8 @@ impl Call {
         let Some(address) = env.cluster.address(node) else {
             return Err(503);
         };
-        let headers = replaces.map_or_else(Vec::new, |named| insist(named, &mut passage));
+        let mut headers = replaces.map_or_else(Vec::new, |named| insist(named, &mut passage));
+        headers.extend(self.orphan_headers());
         let setup = Setup {
             request_uri: self.request_uri(address),
             from: self.kept.from.clone(),

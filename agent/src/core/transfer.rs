@@ -94,6 +94,36 @@ impl AgentCore {
         }
     }
 
+    /// Whether the dialog that a REFER of the calling server names has no other side just now.
+    pub(super) fn refers_to_moving(&self, signal: &Signal) -> bool {
+        let Signal::Request {
+            method: Method::Refer,
+            passage,
+            ..
+        } = signal
+        else {
+            return false;
+        };
+        let Some(named) = referred(passage) else {
+            return false;
+        };
+        let Some(Place::Leg(Owner::Near(key))) = self.env.tags.get(&named.to_tag) else {
+            return false;
+        };
+        let call = self.calls.get(*key);
+        call.is_some_and(|call| {
+            matches!(call.phase, Phase::Moving(_)) && is_named(&call.near, &named)
+        })
+    }
+
+    /// A call has moved, or is lost: who waits for it is looked at again.
+    pub(super) fn ask_waiting_refers(&mut self, now: Time) {
+        for (key, refer) in std::mem::take(&mut self.refers) {
+            self.hear_near(now, key, refer);
+            self.env.touched.insert(key);
+        }
+    }
+
     fn elsewhere(&self, from: Side, named: &Replaces) -> Option<Referred> {
         let Place::Leg(owner) = *self.env.tags.get(&named.to_tag)? else {
             return None;

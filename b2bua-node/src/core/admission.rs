@@ -51,6 +51,9 @@ impl NodeCore {
     ) {
         match request.method() {
             Method::Options => {
+                if side == Side::Near {
+                    self.take_back_all(now, request, from);
+                }
                 let Refusal(status, headers) = served(request).err().unwrap_or_else(|| {
                     let supported = (Name::Supported, SUPPORTED.join(", "));
                     Refusal(200, vec![(Name::Allow, ALLOW.to_owned()), supported])

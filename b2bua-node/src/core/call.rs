@@ -2,8 +2,9 @@
 
 use crate::core::event::CallNumber;
 use bytes::Bytes;
-use holdline_leg::{Leg, RequestId, Signal};
+use holdline_leg::{Leg, Minted, RequestId, Setup, Signal};
 use holdline_relay::{Session, Side};
+use holdline_wire::attempt::AttemptRecord;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
 use holdline_wire::transaction::ServerId;
@@ -21,6 +22,8 @@ new_key_type! {
 pub enum Owner {
     /// A leg of a call.
     Leg(CallKey, Side),
+    /// The BYE in the old downstream dialog of a failover call.
+    Farewell(CallKey),
     /// A request whose answer interests nobody.
     Nobody,
 }
@@ -34,6 +37,9 @@ pub(super) enum Phase {
     Claiming,
     /// A failover call whose downstream INVITE is on its way.
     Replacing,
+    /// The downstream UA has refused a failover call with this status, and is asked whether the
+    /// dialog that it was to replace lives: by a BYE.
+    Refused(u16),
     /// Answered downstream; the upstream 2xx waits for the store's commit.
     Keeping,
     /// Up.
@@ -60,6 +66,15 @@ pub(super) struct Takeover {
     pub answer: Bytes,
 }
 
+/// A new call whose downstream INVITE waits for the store.
+#[derive(Debug)]
+pub(super) struct Unplaced {
+    pub setup: Setup,
+    pub minted: Minted,
+    /// The store's replies that are still to come.
+    pub replies: usize,
+}
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -77,6 +92,10 @@ pub(super) struct Call {
     pub takeover: Option<Box<Takeover>>,
     /// The dialog whose row this call takes over, until the store has done so.
     pub replaces: Option<DialogId>,
+    /// For a new call whose INVITE has not left.
+    pub unplaced: Option<Box<Unplaced>>,
+    /// What the store holds, or is asked to hold, of a new call that is not answered (spec: X26).
+    pub noted: Option<Box<AttemptRecord>>,
     /// What the store holds, or is asked to hold.
     pub record: Option<Box<DialogRecord>>,
     /// Downstream signals that wait behind the upstream 2xx.
@@ -110,12 +129,23 @@ impl Call {
             generation: 0,
             takeover: None,
             replaces: None,
+            unplaced: None,
+            noted: None,
             record: None,
             held: VecDeque::new(),
             offer: None,
             near_invite: None,
             far_invite: None,
             claimant: None,
+        }
+    }
+
+    /// The call's row in the store, where it is not just changing.
+    pub fn row(&self) -> Option<DialogId> {
+        match self.phase {
+            Phase::Up => Some(self.record.as_ref()?.upstream.clone()),
+            Phase::Setup => Some(self.noted.as_ref()?.key()),
+            _ => None,
         }
     }
 

@@ -1,12 +1,12 @@
 //! Failover calls: an INVITE with Replaces takes a dialog over from the node that had it, even
 //! where that is this very node (spec: D31, X31a).
 
-use crate::core::call::{Call, CallKey, Phase, Takeover};
+use crate::core::call::{Call, CallKey, Owner, Phase, Takeover};
 use crate::core::env::{Asked, Timer};
 use crate::core::{Event, NodeCore};
 use crate::store::{Answer, Op};
 use bytes::Bytes;
-use holdline_leg::{Passage, Setup, Signal};
+use holdline_leg::{Minted, Passage, Setup, Signal};
 use holdline_relay::{MediaError, Side};
 use holdline_wire::dialog::DialogId;
 use holdline_wire::header::{Name, Replaces};
@@ -54,8 +54,10 @@ impl NodeCore {
         if let Some(old) = holder.and_then(|old| self.calls.get_mut(old)) {
             old.claimant = Some(key);
         }
+        let abandoned = super::noting::orphans(invite);
         let op = Op::Claim {
             replaced,
+            abandoned,
             by: self.env.config.incarnation.clone(),
         };
         if self.env.ask(now, op, Asked::Claim(key)) {
@@ -138,6 +140,9 @@ impl NodeCore {
         takeover.answer = answer.clone();
         let setup = downstream_invite(self.env.config.sip, takeover, &record, offer);
         call.generation = record.generation + 1;
+        // It may be a later dialog than the one that was named.
+        takeover.replaced = record.upstream.clone();
+        call.replaces = Some(record.upstream.clone());
         takeover.record = Some(record);
         call.phase = Phase::Replacing;
         let passage = Passage::new(Vec::new(), Some(answer));
@@ -147,7 +152,8 @@ impl NodeCore {
             passage,
         };
         self.apply(now, key, Side::Near, progress);
-        self.call_downstream(now, key, &setup);
+        let minted = Minted::draw(&mut self.env.tokens);
+        self.call_downstream(now, key, &setup, &minted);
     }
 
     fn mirror(&mut self, key: CallKey) -> Result<(Bytes, Bytes), MediaError> {
@@ -166,21 +172,53 @@ impl NodeCore {
     pub(super) fn takeover_signal(&mut self, now: Time, key: CallKey, signal: Signal) {
         match signal {
             Signal::Answer { .. } => self.taken_over(now, key, signal),
-            Signal::Refuse { status, .. } => {
-                let why = format!("downstream refused with {status}");
-                if matches!(status, 481 | 603) {
-                    // The far end has hung up: nobody else needs to know of this call.
-                    self.delete_replaced(now, key);
-                }
-                // A redirection is of no use to the agent: it would place the call by itself.
-                let upstream = if status < 400 { 502 } else { status };
-                self.fail_because(now, key, upstream, status, &why);
-            }
+            Signal::Refuse { status, .. } => self.takeover_refused(now, key, status),
             Signal::Request { id, .. } => self.reply(now, key, Side::Far, id, 491),
             Signal::End { .. } => self.fail(now, key, 480, "downstream hung up"),
             // It rings or queues: the agent has its media already.
             _ => {}
         }
+    }
+
+    fn takeover_refused(&mut self, now: Time, key: CallKey, status: u16) {
+        match status {
+            // The far end has hung up, or it knows the dialog and cannot replace it.
+            481 | 603 => {
+                if let Some(call) = self.calls.get_mut(key) {
+                    call.phase = Phase::Refused(status);
+                }
+                self.end_old_dialog(now, key, Owner::Farewell(key));
+                let patience = self.env.config.waits.claim;
+                self.env.timers.set(Timer::Leaving(key), now + patience);
+            }
+            // It cannot replace any: no other node needs to try.
+            405 | 420 | 501 => {
+                self.end_old_dialog(now, key, Owner::Nobody);
+                self.give_up(now, key, status);
+            }
+            // A redirection is of no use to the agent: it would place the call by itself.
+            300..=399 => self.fail_because(now, key, 502, status, &refusal(status)),
+            _ => self.fail_because(now, key, status, status, &refusal(status)),
+        }
+    }
+
+    /// What the downstream UA said to the BYE in the dialog that it had not replaced.
+    pub(super) fn old_dialog_said(&mut self, now: Time, key: CallKey, status: u16) {
+        let Some(Phase::Refused(refused)) = self.phase(key) else {
+            return;
+        };
+        if status == 481 {
+            self.delete_replaced(now, key);
+            self.fail_because(now, key, 603, 481, "the far end had hung up");
+        } else {
+            self.give_up(now, key, refused);
+        }
+    }
+
+    /// No node can move this call: 606 tells the agent to ask none (spec: X33).
+    fn give_up(&mut self, now: Time, key: CallKey, status: u16) {
+        self.delete_replaced(now, key);
+        self.fail_because(now, key, 606, status, &refusal(status));
     }
 
     /// The downstream UA accepted. Upstream gets the description of the 183 once more, so the
@@ -271,6 +309,10 @@ fn downstream_invite(
         passage,
         timers: None,
     }
+}
+
+fn refusal(status: u16) -> String {
+    format!("downstream refused with {status}")
 }
 
 /// Whether the downstream answer agrees with the one that upstream has had already: every stream

@@ -91,19 +91,22 @@ impl NodeCore {
                     });
                 }
                 Owner::Leg(..) => self.decline_late_answer(now, client, &message, from),
-                Owner::Nobody => {}
+                Owner::Farewell(key) if message.status() >= 200 => {
+                    self.old_dialog_said(now, key, message.status());
+                }
+                Owner::Farewell(_) | Owner::Nobody => {}
             },
             transaction::Event::Timeout {
                 client,
                 owner,
                 transport,
-            } => {
-                if let Owner::Leg(key, side) = owner {
-                    self.with_leg(now, key, side, |leg, ctx| {
-                        leg.on_timeout(ctx, client, transport);
-                    });
-                }
-            }
+            } => match owner {
+                Owner::Leg(key, side) => self.with_leg(now, key, side, |leg, ctx| {
+                    leg.on_timeout(ctx, client, transport);
+                }),
+                Owner::Farewell(key) => self.old_dialog_said(now, key, 408),
+                Owner::Nobody => {}
+            },
             transaction::Event::NoAck { server, .. } => {
                 if let Some((key, side)) = self.env.invites.get(&server).copied() {
                     self.with_leg(now, key, side, |leg, ctx| leg.on_no_ack(ctx, server));
@@ -160,7 +163,12 @@ impl NodeCore {
                 let later = (Name::RetryAfter, "1".to_owned());
                 self.env.answer(now, side, server, 500, &[later]);
             }
-            (None, _) if request.to_tag().is_some() || *request.method() == Method::Cancel => {
+            (None, _) if *request.method() == Method::Cancel => {
+                let late = self.env.layer.knows_invite_of(request);
+                let status = if late { 200 } else { 481 };
+                self.env.answer(now, side, server, status, &[]);
+            }
+            (None, _) if request.to_tag().is_some() => {
                 self.env.answer(now, side, server, 481, &[]);
             }
             (None, _) => self.out_of_dialog(now, side, server, request, from),

@@ -101,6 +101,9 @@ impl NodeCore {
             return;
         }
         let Some(call) = self.remove(key) else { return };
+        if let (None, Some(noted)) = (&call.record, &call.noted) {
+            self.env.take_off(now, noted.key());
+        }
         if let Some(record) = call.record {
             self.env.take_off(now, record.upstream);
             // The store was down since the call came here: it has the old row still.
@@ -126,6 +129,7 @@ impl NodeCore {
         }
         let timers = [
             Timer::Commit,
+            Timer::Invite,
             Timer::Claim,
             Timer::Retry,
             Timer::Ring,

@@ -33,13 +33,15 @@ pub(super) enum Timer {
     Beat,
     /// The upstream 2xx of this call has waited for the store long enough.
     Commit(CallKey),
+    /// The downstream INVITE of this call has waited for the store long enough.
+    Invite(CallKey),
     /// The store was to say who a failover call is about.
     Claim(CallKey),
     /// Ask the store once more to keep this call.
     Retry(CallKey),
     /// Nobody answers this call.
     Ring(CallKey),
-    /// Nobody answers a downstream INVITE whose caller has left.
+    /// Nobody answers a downstream INVITE whose caller has left, or the BYE after a refusal.
     Leaving(CallKey),
     /// A store operation counts as lost.
     Asked(u64),
@@ -54,6 +56,10 @@ pub(super) enum Timer {
 pub(super) enum Asked {
     /// A call that is to be kept.
     Keep(CallKey),
+    /// A call that is not answered.
+    Note(CallKey),
+    /// A call that has no caller any more; and the one whose INVITE waits for it.
+    Orphan(Option<CallKey>),
     /// A failover call.
     Claim(CallKey),
     /// The check after a pause.

@@ -19,6 +19,8 @@ const CSEQ_LAST: u32 = (1 << 31) - CSEQ_STEP;
 /// The Reason of a BYE in a downstream dialog that was replaced (spec: X28).
 const REPLACED: &str = "SIP;cause=200;text=\"moved\"";
 const HUNG_UP: &str = "SIP;cause=200;text=\"hung up during a move\"";
+/// The Reason of a BYE in a downstream dialog that its UA would not have replaced (spec: X33).
+const NOT_MOVED: &str = "SIP;cause=503;text=\"failover failed\"";
 
 impl NodeCore {
     /// The agent left a failover call whose downstream INVITE is on its way. That is not
@@ -70,7 +72,7 @@ impl NodeCore {
                 self.delete_replaced(now, key);
                 // 481: the downstream UA has no such dialog to end.
                 if status != 481 {
-                    self.end_old_dialog(now, key);
+                    self.end_old_dialog(now, key, Owner::Nobody);
                 }
             }
             Signal::Request { id, .. } => self.reply(now, key, Side::Far, id, 481),
@@ -80,9 +82,12 @@ impl NodeCore {
 
     /// The downstream UA never decided.
     pub(super) fn give_up_leaving(&mut self, now: Time, key: CallKey) {
+        if let Some(Phase::Refused(_)) = self.phase(key) {
+            return self.old_dialog_said(now, key, 408);
+        }
         if self.phase(key) == Some(Phase::Leaving) {
             self.delete_replaced(now, key);
-            self.end_old_dialog(now, key);
+            self.end_old_dialog(now, key, Owner::Nobody);
             let passage = Passage::reason(HUNG_UP);
             self.apply(
                 now,
@@ -97,19 +102,26 @@ impl NodeCore {
         }
     }
 
-    fn end_old_dialog(&mut self, now: Time, key: CallKey) {
+    /// Says BYE in the downstream dialog that was not replaced; `owner` hears what comes of it.
+    pub(super) fn end_old_dialog(&mut self, now: Time, key: CallKey, owner: Owner) {
         let takeover = self
             .calls
             .get_mut(key)
             .and_then(|call| call.takeover.as_mut());
         if let Some(record) = takeover.and_then(|takeover| takeover.record.take()) {
-            self.farewell(now, &record, HUNG_UP);
+            let left = self.phase(key) == Some(Phase::Leaving);
+            let reason = if left { HUNG_UP } else { NOT_MOVED };
+            self.farewell_for(now, &record, reason, owner);
         }
     }
 
     /// Says BYE in a downstream dialog that another node had set up, with a number that is surely
     /// higher than any that it used (spec: X27, X32).
-    fn farewell(&mut self, now: Time, record: &DialogRecord, reason: &str) {
+    pub(super) fn farewell(&mut self, now: Time, record: &DialogRecord, reason: &str) {
+        self.farewell_for(now, record, reason, Owner::Nobody);
+    }
+
+    fn farewell_for(&mut self, now: Time, record: &DialogRecord, reason: &str, owner: Owner) {
         let step = record
             .generation
             .saturating_add(1)
@@ -127,7 +139,7 @@ impl NodeCore {
                 ..TransportKey::udp(self.env.config.sip, record.address)
             },
         };
-        self.say_bye(now, dialog, reason);
+        self.say_bye(now, dialog, reason, owner);
     }
 
     /// The downstream UA accepted the take-over: its old dialog ends here too, since some peers
@@ -140,12 +152,12 @@ impl NodeCore {
         }
     }
 
-    fn say_bye(&mut self, now: Time, mut dialog: Dialog, reason: &str) {
+    fn say_bye(&mut self, now: Time, mut dialog: Dialog, reason: &str, owner: Owner) {
         let branch = self.env.tokens.branch();
         let builder = dialog.request(&Method::Bye, &branch);
         if let Ok(bytes) = Passage::reason(reason).write(builder).finish(None) {
             let hop = dialog.next_hop();
-            self.env.layer.request(now, hop, bytes, Owner::Nobody, None);
+            self.env.layer.request(now, hop, bytes, owner, None);
         }
     }
 
@@ -170,6 +182,6 @@ impl NodeCore {
         if let Ok(ack) = dialog.ack(response.cseq().number, &branch).finish(None) {
             self.env.layer.send_ack(dialog.next_hop(), ack);
         }
-        self.say_bye(now, dialog, HUNG_UP);
+        self.say_bye(now, dialog, HUNG_UP, Owner::Nobody);
     }
 }

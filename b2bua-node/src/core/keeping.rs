@@ -106,6 +106,11 @@ impl NodeCore {
         self.env.store_works(reply.answer != Answer::Down);
         match asked {
             Asked::Keep(key) => self.kept(now, key, &reply.answer),
+            Asked::Note(key) => {
+                self.note_replied(now, key, &reply.answer);
+                self.pump(now, key);
+            }
+            Asked::Orphan(waiter) => self.orphan_replied(now, waiter, &reply.answer),
             Asked::Claim(key) => self.claim_replied(now, key, reply.answer),
             Asked::Check(keys) => self.check_replied(now, &keys, &reply.answer),
             Asked::Refer(key, id, passage) => {
@@ -150,6 +155,11 @@ impl NodeCore {
             }
             Answer::Moved(_) | Answer::Over if waits => {
                 // Another node was faster, or the call was ended meanwhile.
+                call.record = None;
+                return self.fail(now, key, 481, "moved");
+            }
+            // The agent has given this call up before it was answered (spec: X26).
+            Answer::Over if call.generation == 0 => {
                 call.record = None;
                 return self.fail(now, key, 481, "moved");
             }

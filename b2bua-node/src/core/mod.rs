@@ -3,7 +3,7 @@
 //! Near is the agent's side, far the downstream UA's. A call is placed (`placing`) or, for an
 //! INVITE with Replaces, taken over from the node that had it (`claiming`); the two legs of a
 //! call tell each other what happened (`pairing`); what a survivor would need is kept in the
-//! store (`keeping`).
+//! store (`keeping`; for a call that rings, `noting`).
 
 mod admission;
 mod call;
@@ -14,6 +14,7 @@ mod env;
 mod event;
 mod farewell;
 mod keeping;
+mod noting;
 mod ownership;
 mod pairing;
 mod placing;
@@ -50,14 +51,16 @@ pub struct NodeCore {
 impl NodeCore {
     /// A node without calls that starts at `now`.
     pub fn new(config: NodeConfig, now: Time) -> NodeCore {
-        NodeCore {
-            ownership: Ownership::new(),
+        let mut core = NodeCore {
+            ownership: Ownership::new(now),
             young_until: now + config.waits.young,
             env: Env::new(config),
             calls: SlotMap::with_key(),
             draining: false,
             next_call: 0,
-        }
+        };
+        core.beat(now);
+        core
     }
 
     /// How many calls there are, those being set up or ended included.
@@ -132,6 +135,7 @@ impl NodeCore {
             match timer {
                 Timer::Beat => self.beat(now),
                 Timer::Commit(key) => self.commit_late(now, key),
+                Timer::Invite(key) => self.noted_too_late(now, key),
                 Timer::Claim(key) => self.claim_unanswered(now, key),
                 Timer::Retry(key) => self.keep_again(now, key),
                 Timer::Ring(key) => self.fail(now, key, 408, "no answer"),

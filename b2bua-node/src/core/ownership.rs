@@ -11,16 +11,20 @@ use holdline_wire::{Time, TransportKey};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How often the loop shows that it runs, while there are calls.
+/// How often the loop shows that it runs.
 const BEAT: Duration = Duration::from_millis(200);
+/// For this long after a pause messages may be read that came before it.
+const WARY: Duration = Duration::from_secs(2);
 /// Calls that one store operation asks about.
 const BATCH: usize = 500;
 
 /// Whether the node may send for its calls.
 #[derive(Debug)]
 pub(super) struct Ownership {
-    /// When the next beat is due; [`Time::NEVER`] without calls.
+    /// When the next beat is due.
     due: Time,
+    /// Until when an INVITE may have waited since before a pause.
+    wary_until: Time,
     /// Until when the store's word is waited for.
     until: Option<Time>,
     /// How many of its replies are still to come.
@@ -30,9 +34,11 @@ pub(super) struct Ownership {
 }
 
 impl Ownership {
-    pub fn new() -> Ownership {
+    /// A loop that starts at `now`.
+    pub fn new(now: Time) -> Ownership {
         Ownership {
-            due: Time::NEVER,
+            due: now,
+            wary_until: Time::ZERO,
             until: None,
             waiting: 0,
             parked: VecDeque::new(),
@@ -41,21 +47,15 @@ impl Ownership {
 }
 
 impl NodeCore {
-    /// There is a call: from now on, standing still matters.
-    pub(super) fn start_beating(&mut self, now: Time) {
-        if self.ownership.due == Time::NEVER {
-            self.beat(now);
-        }
+    /// The loop runs. (Without calls too: an INVITE may wait while it stands still.)
+    pub(super) fn beat(&mut self, now: Time) {
+        self.ownership.due = now + BEAT;
+        self.env.timers.set(Timer::Beat, self.ownership.due);
     }
 
-    /// The loop runs.
-    pub(super) fn beat(&mut self, now: Time) {
-        if self.calls.is_empty() {
-            self.ownership.due = Time::NEVER;
-        } else {
-            self.ownership.due = now + BEAT;
-            self.env.timers.set(Timer::Beat, self.ownership.due);
-        }
+    /// Whether what comes now may have waited while this node stood still.
+    pub(super) fn is_wary(&self, now: Time) -> bool {
+        now < self.ownership.wary_until
     }
 
     /// Looks, before any input is taken, whether the beat is overdue.
@@ -72,12 +72,10 @@ impl NodeCore {
         if late < self.env.config.waits.pause || self.is_checking() {
             return;
         }
-        let up = self
-            .calls
-            .iter()
-            .filter(|(_, call)| call.phase == Phase::Up);
-        let kept: Vec<(CallKey, DialogId)> = up
-            .filter_map(|(key, call)| Some((key, call.record.as_ref()?.upstream.clone())))
+        self.ownership.wary_until = now + WARY;
+        let calls = self.calls.iter();
+        let kept: Vec<(CallKey, DialogId)> = calls
+            .filter_map(|(key, call)| Some((key, call.row()?)))
             .collect();
         if kept.is_empty() {
             return;
@@ -121,8 +119,10 @@ impl NodeCore {
     pub(super) fn check_replied(&mut self, now: Time, keys: &[CallKey], answer: &Answer) {
         if let Answer::Checked(taken) = answer {
             for (key, taken) in keys.iter().zip(taken) {
-                if *taken && self.phase(*key) == Some(Phase::Up) {
-                    self.vanish(now, *key);
+                match self.phase(*key) {
+                    Some(Phase::Up) if *taken => self.vanish(now, *key),
+                    Some(Phase::Setup) if *taken => self.fail(now, *key, 503, "placed elsewhere"),
+                    _ => {}
                 }
             }
         }

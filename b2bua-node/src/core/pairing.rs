@@ -18,6 +18,7 @@ impl NodeCore {
                 Side::Far => self.far_signal(now, key, signal),
             }
         }
+        self.note_ringing(now, key);
         self.keep_changes(now, key);
         self.finish_if_over(now, key);
     }
@@ -61,6 +62,7 @@ impl NodeCore {
             Phase::Up if says_moved(&passage) => self.vanish(now, key),
             Phase::Replacing => self.leave(now, key),
             Phase::Claiming => self.leave_claim(key),
+            Phase::Refused(_) => self.delete_replaced(now, key),
             Phase::Leaving => {}
             Phase::Setup | Phase::Keeping | Phase::Up => {
                 self.apply(now, key, Side::Far, Signal::End { cause, passage });
@@ -90,7 +92,7 @@ impl NodeCore {
             },
             Some(Phase::Replacing) => self.takeover_signal(now, key, signal),
             Some(Phase::Leaving) => self.leaving_signal(now, key, signal),
-            Some(Phase::Claiming) | None => {}
+            Some(Phase::Claiming | Phase::Refused(_)) | None => {}
         }
     }
 

@@ -1,9 +1,9 @@
 //! A new call: from the upstream INVITE to the downstream one.
 
+use crate::core::NodeCore;
 use crate::core::call::{Call, CallKey, Owner, Phase};
 use crate::core::env::Timer;
-use crate::core::{Event, NodeCore};
-use holdline_leg::{Leg, Passage, Setup};
+use holdline_leg::{Leg, Minted, Passage, Setup};
 use holdline_relay::{Carrier, GroupId, MediaError, Place, Session, Side};
 use holdline_wire::header::Name;
 use holdline_wire::transaction::ServerId;
@@ -55,10 +55,7 @@ impl NodeCore {
             passage,
             timers: None,
         };
-        if self.call_downstream(now, key, &setup) {
-            let number = self.calls[key].number;
-            self.env.event(Event::Placed(number));
-        }
+        self.note_and_call(now, key, setup, invite);
         Ok(())
     }
 
@@ -113,7 +110,6 @@ impl NodeCore {
         self.env
             .timers
             .set(Timer::Ring(key), now + self.env.config.waits.ring);
-        self.start_beating(now);
         Ok(key)
     }
 
@@ -132,9 +128,15 @@ impl NodeCore {
     }
 
     /// Sends the downstream INVITE; false where it could not be written (then the call ends).
-    pub(super) fn call_downstream(&mut self, now: Time, key: CallKey, setup: &Setup) -> bool {
+    pub(super) fn call_downstream(
+        &mut self,
+        now: Time,
+        key: CallKey,
+        setup: &Setup,
+        minted: &Minted,
+    ) -> bool {
         let owner = Owner::Leg(key, Side::Far);
-        match Leg::call(&mut self.env.ctx(now, Side::Far), owner, setup) {
+        match Leg::call_as(&mut self.env.ctx(now, Side::Far), owner, setup, minted) {
             Ok(far) => {
                 self.env.enter(&far, key, Side::Far);
                 if let Some(call) = self.calls.get_mut(key) {

@@ -21,7 +21,7 @@ impl MemoryStore {
     pub fn records(&self) -> impl Iterator<Item = &DialogRecord> {
         self.rows.values().filter_map(|row| match &row.fate {
             Fate::Live(record) => Some(&**record),
-            Fate::Over | Fate::Moved(_) => None,
+            Fate::Rings(_) | Fate::Over | Fate::Moved(_) => None,
         })
     }
 

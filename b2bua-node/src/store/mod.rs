@@ -13,6 +13,7 @@ mod tests;
 pub use memory::MemoryStore;
 pub use sqlite::{SqliteError, SqliteStore};
 
+use holdline_wire::attempt::AttemptRecord;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
 use std::time::Duration;
@@ -20,6 +21,9 @@ use std::time::Duration;
 /// How long it is remembered that a dialog is over or has moved, so that 603 and 481 can be told
 /// apart.
 pub const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long an attempt that nobody answered is remembered: no call rings longer (timer C, RFC
+/// 3261 16.6).
+pub const RINGING: Duration = Duration::from_secs(185);
 /// How long a row lives whose call was never taken off: its node and its agent both died.
 pub const LONGEST_CALL: Duration = Duration::from_secs(48 * 3600);
 
@@ -32,11 +36,27 @@ pub enum Op {
         /// What to keep.
         record: Box<DialogRecord>,
     },
+    /// A call is about to be placed, or rings now (spec: X26).
+    Note {
+        /// What others need to take it back.
+        attempt: Box<AttemptRecord>,
+    },
+    /// A call has no caller any more: whoever asks ends it downstream (spec: X26, X27). A dialog
+    /// that is not known is marked as over, lest a node that stood still bring it up.
+    Orphan {
+        /// The dialog; without the node's tag where the call was not answered.
+        upstream: DialogId,
+        /// The trunk that says so.
+        trunk: Box<str>,
+    },
     /// A failover call asks for the dialog that it replaces. A later claim wins over an earlier
     /// one that was not followed by a [`Op::Replace`].
     Claim {
         /// The dialog in its Replaces header.
         replaced: DialogId,
+        /// Attempts to replace it that died with their nodes before the agent heard of their
+        /// success, each without the node's tag: where one did succeed, its dialog is claimed.
+        abandoned: Vec<DialogId>,
         /// The incarnation that asks.
         by: Box<str>,
     },
@@ -76,8 +96,10 @@ pub enum Answer {
     Done,
     /// The claimed dialog's record.
     Claimed(Box<DialogRecord>),
-    /// The record that [`Op::Find`] asked for.
+    /// The record that [`Op::Find`] asked for, or that of an orphan which was answered.
     Found(Box<DialogRecord>),
+    /// The orphan may still ring.
+    Rings(Box<AttemptRecord>),
     /// No such dialog is known.
     Unknown,
     /// The dialog was ended.

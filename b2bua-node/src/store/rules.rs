@@ -1,13 +1,19 @@
 //! What the operations mean, on any table of rows.
 
-use super::{Answer, LONGEST_CALL, Op, REMEMBERED};
+use super::{Answer, LONGEST_CALL, Op, REMEMBERED, RINGING};
+use holdline_wire::attempt::AttemptRecord;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
 use std::time::Duration;
 
+/// Moves of one call that are followed at most.
+const CHAIN: usize = 16;
+
 /// What became of a dialog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
+    /// Its call is being placed and has not been answered.
+    Rings(Box<AttemptRecord>),
     /// It lives, as far as the store knows.
     Live(Box<DialogRecord>),
     /// It was ended.
@@ -23,6 +29,8 @@ pub struct Row {
     pub fate: Fate,
     /// The incarnation that claimed it last.
     pub claimed_by: Option<Box<str>>,
+    /// For one that moved: the dialog in which its call lives on.
+    pub next: Option<DialogId>,
     /// When the row may be forgotten, since 1970.
     pub until: Duration,
 }
@@ -41,14 +49,20 @@ pub trait Table {
 pub fn perform<T: Table>(table: &mut T, now: Duration, op: &Op) -> Result<Answer, T::Error> {
     match op {
         Op::Put { record } => put(table, now, record),
-        Op::Claim { replaced, by } => claim(table, now, replaced, by),
+        Op::Note { attempt } => note(table, now, attempt),
+        Op::Orphan { upstream, trunk } => orphan(table, now, upstream, trunk),
+        Op::Claim {
+            replaced,
+            abandoned,
+            by,
+        } => claim(table, now, replaced, abandoned, by),
         Op::Replace { replaced, record } => replace(table, now, replaced, record),
         Op::Delete { upstream, by } => delete(table, now, upstream, by),
-        Op::Find { upstream } => Ok(match read(table, now, upstream)?.map(|row| row.fate) {
+        Op::Find { upstream } => Ok(match latest(table, now, upstream)?.1.map(|row| row.fate) {
             Some(Fate::Live(record)) => Answer::Found(record),
             Some(Fate::Moved(generation)) => Answer::Moved(generation),
             Some(Fate::Over) => Answer::Over,
-            None => Answer::Unknown,
+            Some(Fate::Rings(_)) | None => Answer::Unknown,
         }),
         Op::Check { dialogs, by } => {
             let taken = dialogs
@@ -59,13 +73,106 @@ pub fn perform<T: Table>(table: &mut T, now: Duration, op: &Op) -> Result<Answer
     }
 }
 
+/// A row that says that its dialog is over.
+fn over(until: Duration) -> Row {
+    Row {
+        fate: Fate::Over,
+        claimed_by: None,
+        next: None,
+        until,
+    }
+}
+
 /// The row, unless its time is over: a row that lingers is as good as none.
 fn read<T: Table>(table: &mut T, now: Duration, key: &DialogId) -> Result<Option<Row>, T::Error> {
     Ok(table.get(key)?.filter(|row| row.until > now))
 }
 
+/// The dialog in which the call of `key` lives now, however often it has moved.
+fn latest<T: Table>(
+    table: &mut T,
+    now: Duration,
+    key: &DialogId,
+) -> Result<(DialogId, Option<Row>), T::Error> {
+    let mut key = key.clone();
+    let mut row = read(table, now, &key)?;
+    for _ in 0..CHAIN {
+        let Some(next) = row.as_ref().and_then(|row| row.next.clone()) else {
+            break;
+        };
+        row = read(table, now, &next)?;
+        key = next;
+    }
+    Ok((key, row))
+}
+
+fn note<T: Table>(
+    table: &mut T,
+    now: Duration,
+    attempt: &AttemptRecord,
+) -> Result<Answer, T::Error> {
+    let key = attempt.key();
+    match read(table, now, &key)?.map(|row| row.fate) {
+        // Its caller has gone elsewhere, or it was answered and this comes late.
+        Some(Fate::Over | Fate::Moved(_) | Fate::Live(_)) => return Ok(Answer::Over),
+        Some(Fate::Rings(_)) | None => {}
+    }
+    let row = Row {
+        fate: Fate::Rings(Box::new(attempt.clone())),
+        claimed_by: None,
+        next: None,
+        until: now + RINGING,
+    };
+    table.set(&key, row)?;
+    Ok(Answer::Done)
+}
+
+fn orphan<T: Table>(
+    table: &mut T,
+    now: Duration,
+    key: &DialogId,
+    trunk: &str,
+) -> Result<Answer, T::Error> {
+    let (key, row) = latest(table, now, key)?;
+    let (answer, owner) = match row.map(|row| row.fate) {
+        None => (Answer::Unknown, None),
+        Some(Fate::Over) => return Ok(Answer::Over),
+        Some(Fate::Moved(generation)) => return Ok(Answer::Moved(generation)),
+        Some(Fate::Rings(attempt)) => {
+            let owner = attempt.invited.trunk.clone();
+            (Answer::Rings(attempt), Some(owner))
+        }
+        Some(Fate::Live(record)) => {
+            let owner = record.trunk.clone();
+            (Answer::Found(record), Some(owner))
+        }
+    };
+    if owner.is_some_and(|owner| *owner != *trunk) {
+        return Ok(Answer::Unknown);
+    }
+    table.set(&key, over(now + RINGING))?;
+    Ok(answer)
+}
+
 fn put<T: Table>(table: &mut T, now: Duration, record: &DialogRecord) -> Result<Answer, T::Error> {
     let key = &record.upstream;
+    if record.generation == 0 {
+        let attempt = key.unanswered();
+        match read(table, now, &attempt)?.map(|row| row.fate) {
+            // The agent has placed the call elsewhere meanwhile (spec: X26).
+            Some(Fate::Over) => return Ok(Answer::Over),
+            Some(Fate::Rings(_)) => {
+                let answered = Row {
+                    fate: Fate::Moved(0),
+                    claimed_by: None,
+                    next: Some(key.clone()),
+                    until: now + REMEMBERED,
+                };
+                table.set(&attempt, answered)?;
+            }
+            Some(Fate::Live(_) | Fate::Moved(_)) | None => {}
+        }
+    }
     let claimed_by = match read(table, now, key)? {
         // A late update of a call that somebody else carries on must not bring it back.
         Some(Row {
@@ -81,6 +188,7 @@ fn put<T: Table>(table: &mut T, now: Duration, record: &DialogRecord) -> Result<
         Row {
             fate,
             claimed_by,
+            next: None,
             until: now + LONGEST_CALL,
         },
     )?;
@@ -91,18 +199,32 @@ fn claim<T: Table>(
     table: &mut T,
     now: Duration,
     key: &DialogId,
+    abandoned: &[DialogId],
     by: &str,
 ) -> Result<Answer, T::Error> {
-    let Some(mut row) = read(table, now, key)? else {
+    let mut key = key.clone();
+    let mut found = read(table, now, &key)?;
+    // Where an attempt succeeded and its node died before it could say so, its dialog is meant:
+    // each of them at most once, so that this ends.
+    for _ in 0..abandoned.len() {
+        let next = found.as_ref().and_then(|row| row.next.clone());
+        let Some(next) = next.filter(|next| abandoned.contains(&next.unanswered())) else {
+            break;
+        };
+        found = read(table, now, &next)?;
+        key = next;
+    }
+    let Some(mut row) = found else {
         return Ok(Answer::Unknown);
     };
     let record = match &row.fate {
         Fate::Over => return Ok(Answer::Over),
         Fate::Moved(generation) => return Ok(Answer::Moved(*generation)),
+        Fate::Rings(_) => return Ok(Answer::Unknown),
         Fate::Live(record) => record.clone(),
     };
     row.claimed_by = Some(by.into());
-    table.set(key, row)?;
+    table.set(&key, row)?;
     Ok(Answer::Claimed(record))
 }
 
@@ -127,11 +249,12 @@ fn replace<T: Table>(
         // call is written all the same, and the old one marked.
         // One that is over: a later attempt was refused because this one had succeeded. The
         // downstream UA's answer is the better proof.
-        Some(Fate::Live(_) | Fate::Over) | None => {}
+        Some(Fate::Live(_) | Fate::Over | Fate::Rings(_)) | None => {}
     }
     let moved = Row {
         fate: Fate::Moved(record.generation),
         claimed_by: None,
+        next: Some(record.upstream.clone()),
         until: now + REMEMBERED,
     };
     table.set(replaced, moved)?;
@@ -157,14 +280,11 @@ fn delete<T: Table>(
         {
             return Ok(Answer::Moved(record.generation));
         }
-        Fate::Live(_) | Fate::Over => {}
+        // It is remembered for as long as it was to be.
+        Fate::Over => return Ok(Answer::Done),
+        Fate::Live(_) | Fate::Rings(_) => {}
     }
-    let over = Row {
-        fate: Fate::Over,
-        claimed_by: None,
-        until: now + REMEMBERED,
-    };
-    table.set(key, over)?;
+    table.set(key, over(now + REMEMBERED))?;
     Ok(Answer::Done)
 }
 
@@ -177,7 +297,7 @@ fn is_taken<T: Table>(
     Ok(match read(table, now, key)? {
         None => false,
         Some(Row {
-            fate: Fate::Live(_),
+            fate: Fate::Live(_) | Fate::Rings(_),
             claimed_by,
             ..
         }) => claimed_by.is_some_and(|claimer| *claimer != *by),

@@ -102,6 +102,7 @@ mod tests {
         };
         let op = Op::Claim {
             replaced,
+            abandoned: Vec::new(),
             by: "n".into(),
         };
         StoreRequest { id, op }

@@ -3,6 +3,7 @@
 
 use super::rules::{self, Fate, Row, Table};
 use super::{Answer, Store, StoreReply, StoreRequest};
+use holdline_wire::attempt::AttemptRecord;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -32,6 +33,7 @@ const SWEEP: usize = 500;
 const LIVE: i64 = 0;
 const OVER: i64 = 1;
 const MOVED: i64 = 2;
+const RINGS: i64 = 3;
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -179,21 +181,29 @@ impl Table for Rows<'_> {
             return Ok(None);
         };
         let fate = match fate {
-            LIVE => match DialogRecord::decode(&record.unwrap_or_default()) {
-                Ok(record) => Fate::Live(Box::new(record)),
-                Err(error) => {
-                    // One damaged row must not take the whole store away.
-                    tracing::error!(%error, "a row of the store cannot be read");
-                    return Ok(None);
-                }
-            },
-            MOVED => Fate::Moved(generation),
-            _ => Fate::Over,
+            LIVE => DialogRecord::decode(&record.unwrap_or_default())
+                .map(|record| (Fate::Live(Box::new(record)), None)),
+            RINGS => AttemptRecord::decode(&record.unwrap_or_default())
+                .map(|attempt| (Fate::Rings(Box::new(attempt)), None)),
+            MOVED => Ok((
+                Fate::Moved(generation),
+                record.and_then(|key| read_key(&key)),
+            )),
+            _ => Ok((Fate::Over, None)),
+        };
+        let (fate, next) = match fate {
+            Ok(fate) => fate,
+            Err(error) => {
+                // One damaged row must not take the whole store away.
+                tracing::error!(%error, "a row of the store cannot be read");
+                return Ok(None);
+            }
         };
         let until = Duration::from_millis(u64::try_from(until).unwrap_or(0));
         Ok(Some(Row {
             fate,
             claimed_by: claimed_by.map(Into::into),
+            next,
             until,
         }))
     }
@@ -207,7 +217,8 @@ impl Table for Rows<'_> {
         let (fate, generation, record) = match &row.fate {
             Fate::Live(record) => (LIVE, record.generation, Some(record.encode())),
             Fate::Over => (OVER, 0, None),
-            Fate::Moved(generation) => (MOVED, *generation, None),
+            Fate::Moved(generation) => (MOVED, *generation, row.next.as_ref().map(write_key)),
+            Fate::Rings(attempt) => (RINGS, 0, Some(attempt.encode())),
         };
         write.execute(params![
             &*key.call_id,
@@ -221,4 +232,23 @@ impl Table for Rows<'_> {
         ])?;
         Ok(())
     }
+}
+
+/// A dialog in a row's record: three texts, none of which can hold a NUL.
+fn write_key(key: &DialogId) -> Vec<u8> {
+    let DialogId {
+        call_id,
+        local_tag,
+        remote_tag,
+    } = key;
+    format!("{call_id}\0{local_tag}\0{remote_tag}").into_bytes()
+}
+
+fn read_key(bytes: &[u8]) -> Option<DialogId> {
+    let mut parts = std::str::from_utf8(bytes).ok()?.split('\0');
+    Some(DialogId {
+        call_id: parts.next()?.into(),
+        local_tag: parts.next()?.into(),
+        remote_tag: parts.next()?.into(),
+    })
 }

@@ -1,5 +1,7 @@
 //! One suite for every engine: they must mean the same.
 
+mod orphans;
+
 use super::*;
 use holdline_wire::transport::Protocol;
 use std::path::PathBuf;
@@ -60,6 +62,7 @@ impl Bench {
             seconds,
             Op::Claim {
                 replaced: dialog(call),
+                abandoned: Vec::new(),
                 by: by.into(),
             },
         )
@@ -289,6 +292,7 @@ fn a_batch_is_done_in_order() {
     on_each("batch", |store| {
         let claim = Op::Claim {
             replaced: dialog("a"),
+            abandoned: Vec::new(),
             by: "n2".into(),
         };
         let batch = [

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use holdline_wire::build::{BuildError, Builder};
 use holdline_wire::dialog::{Dialog, Reject};
 use holdline_wire::header::Name;
+use holdline_wire::token::Tokens;
 use holdline_wire::transaction::{ClientId, ServerId, Timers};
 use holdline_wire::{Message, Method, TransportKey};
 
@@ -36,6 +37,28 @@ pub struct Setup {
     pub timers: Option<Timers>,
 }
 
+/// What names a new call of ours, drawn before its INVITE leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Minted {
+    /// Our tag.
+    pub tag: String,
+    /// The Call-ID.
+    pub call_id: String,
+    /// The branch of the INVITE's Via.
+    pub branch: String,
+}
+
+impl Minted {
+    /// Draws them.
+    pub fn draw(tokens: &mut Tokens) -> Minted {
+        Minted {
+            tag: tokens.tag(),
+            call_id: tokens.call_id(),
+            branch: tokens.branch(),
+        }
+    }
+}
+
 impl<O: Copy> Leg<O> {
     /// A leg for an INVITE that arrived outside any dialog. `100 Trying` is sent.
     pub fn incoming(
@@ -59,10 +82,24 @@ impl<O: Copy> Leg<O> {
 
     /// Calls: sends the INVITE of a new leg.
     pub fn call(ctx: &mut Ctx<'_, O>, owner: O, setup: &Setup) -> Result<Leg<O>, BuildError> {
-        let (tag, call_id) = (ctx.tokens.tag(), ctx.tokens.call_id());
-        let branch = ctx.tokens.branch();
+        let minted = Minted::draw(ctx.tokens);
+        Leg::call_as(ctx, owner, setup, &minted)
+    }
+
+    /// Likewise, by names that were drawn before.
+    pub fn call_as(
+        ctx: &mut Ctx<'_, O>,
+        owner: O,
+        setup: &Setup,
+        minted: &Minted,
+    ) -> Result<Leg<O>, BuildError> {
+        let Minted {
+            tag,
+            call_id,
+            branch,
+        } = minted;
         let mut builder = Builder::request(&Method::Invite, &setup.request_uri);
-        builder = builder.via(&setup.flow, &branch);
+        builder = builder.via(&setup.flow, branch);
         for route in &setup.routes {
             builder = builder.header(Name::Route, route);
         }
@@ -71,7 +108,7 @@ impl<O: Copy> Leg<O> {
             .header(Name::MaxForwards, setup.max_forwards)
             .raw(b"From", &from)
             .raw(b"To", &setup.to)
-            .header(Name::CallId, &call_id)
+            .header(Name::CallId, call_id)
             .header(Name::CSeq, format_args!("{} INVITE", setup.cseq))
             .header(Name::Contact, &ctx.stamp.contact);
         for (name, value) in &setup.headers {
@@ -84,7 +121,7 @@ impl<O: Copy> Leg<O> {
         let client = ctx
             .layer
             .request(ctx.now, setup.flow, bytes, owner, setup.timers);
-        let mut leg = Leg::new(owner, State::Calling(client), &call_id, &tag);
+        let mut leg = Leg::new(owner, State::Calling(client), call_id, tag);
         leg.offered = setup.passage.sdp().is_some();
         Ok(leg)
     }

@@ -81,7 +81,8 @@ impl<O: Copy> Leg<O> {
         cancels: Option<ServerId>,
     ) {
         let Some(invite) = cancels else {
-            return self.refuse(ctx, server, 481, "");
+            let late = ctx.layer.knows_invite_of(cancel);
+            return self.refuse(ctx, server, if late { 200 } else { 481 }, "");
         };
         self.respond(ctx, server, 200, b"", &Passage::default());
         if self.pending_in.contains_key(&invite) {

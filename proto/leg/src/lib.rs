@@ -11,7 +11,7 @@ mod passage;
 mod signal;
 mod transfer;
 
-pub use call_setup::Setup;
+pub use call_setup::{Minted, Setup};
 pub use identity::Stamp;
 pub use leg::{Ctx, Leg, State};
 pub use passage::Passage;

@@ -39,6 +39,7 @@ fn is_own(name: Name<'_>) -> bool {
             | Name::Replaces
             | Name::InstanceUtilization
             | Name::InstanceIncarnation
+            | Name::InstanceOrphan
     )
 }
 
@@ -85,6 +86,19 @@ impl Passage {
             headers,
             ..Passage::default()
         }
+    }
+
+    /// The SIP status that a Reason header tells as the cause (RFC 3326).
+    pub fn cause(&self) -> Option<u16> {
+        let reasons = self.headers.iter();
+        let mut reasons = reasons.filter(|(name, _)| name.eq_ignore_ascii_case(b"Reason"));
+        reasons.find_map(|(_, value)| {
+            let text = std::str::from_utf8(value).ok()?;
+            let mut parts = text.split(';').map(str::trim);
+            let is_sip = parts.next()?.eq_ignore_ascii_case("SIP");
+            let cause = parts.find_map(|part| part.strip_prefix("cause="))?;
+            cause.trim().parse().ok().filter(|_| is_sip)
+        })
     }
 
     /// A Reason header of our own.

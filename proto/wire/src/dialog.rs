@@ -34,6 +34,49 @@ impl DialogId {
         }
     }
 
+    /// The dialog as it is named before its callee's tag is known: without our tag, where the peer
+    /// placed the call.
+    #[must_use]
+    pub fn unanswered(&self) -> DialogId {
+        DialogId {
+            local_tag: "".into(),
+            ..self.clone()
+        }
+    }
+
+    /// Likewise where we placed it: without the peer's tag, which may be that of one branch only.
+    #[must_use]
+    pub fn unheard(&self) -> DialogId {
+        DialogId {
+            remote_tag: "".into(),
+            ..self.clone()
+        }
+    }
+
+    /// How the **peer** of this dialog is told that it has no caller any more (spec: X26): as in
+    /// Replaces, with a to-tag of 0 where the peer's is not known (RFC 3891 section 3).
+    pub fn orphan_for_peer(&self) -> Replaces {
+        let mut named = self.replaces_for_peer();
+        if named.to_tag.is_empty() {
+            named.to_tag = "0".into();
+        }
+        named
+    }
+
+    /// The dialog that the peer names so, as we see it.
+    pub fn of_orphan(named: &Replaces) -> DialogId {
+        let known = &*named.to_tag != "0";
+        DialogId {
+            call_id: named.call_id.clone(),
+            local_tag: if known {
+                named.to_tag.clone()
+            } else {
+                "".into()
+            },
+            remote_tag: named.from_tag.clone(),
+        }
+    }
+
     /// The Replaces value that tells the **peer** of this dialog to replace it: there `to-tag`
     /// is the receiver's tag, our remote one (spec: D24).
     pub fn replaces_for_peer(&self) -> Replaces {

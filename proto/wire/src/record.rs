@@ -116,15 +116,12 @@ impl DialogRecord {
             address: input.address()?,
             first_cseq: input.number()?,
         };
-        match input.0 {
-            [] => Ok(record),
-            _ => Err(RecordError("trailing bytes")),
-        }
+        input.end(record)
     }
 }
 
 /// Writes a text; one too long for its length keeps the largest length, which no reader takes.
-fn put_text(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(text);
@@ -140,10 +137,10 @@ fn protocol_octet(protocol: Protocol) -> u8 {
 }
 
 /// The bytes of a record that are still to be read.
-struct Input<'a>(&'a [u8]);
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Input<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], RecordError> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], RecordError> {
         let (taken, rest) = self
             .0
             .split_at_checked(length)
@@ -152,13 +149,20 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
+    pub(crate) fn end<T>(&self, whole: T) -> Result<T, RecordError> {
+        match self.0 {
+            [] => Ok(whole),
+            _ => Err(RecordError("trailing bytes")),
+        }
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(RecordError("cut short"))?;
         self.0 = rest;
         Ok(*taken)
     }
 
-    fn octet(&mut self) -> Result<u8, RecordError> {
+    pub(crate) fn octet(&mut self) -> Result<u8, RecordError> {
         self.array().map(|[octet]| octet)
     }
 
@@ -166,23 +170,28 @@ impl<'a> Input<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
-    fn text(&mut self) -> Result<&'a [u8], RecordError> {
+    pub(crate) fn text(&mut self) -> Result<&'a [u8], RecordError> {
         let length = usize::from(u16::from_be_bytes(self.array()?));
         if length > MAX_TEXT {
             return Err(RecordError("a text longer than 4 KiB"));
         }
         let text = self.take(length)?;
         // These texts go into header fields: a line break would end the field.
-        if text.iter().any(|b| matches!(b, 0 | b'\r' | b'\n')) {
+        if text.iter().any(|b| matches!(b, b'\r' | b'\n')) {
             return Err(RecordError("a text that no header can hold"));
         }
         Ok(text)
     }
 
-    fn string(&mut self) -> Result<Box<str>, RecordError> {
+    /// A tag, a Call-ID or a URI. (NUL stands only in a quoted display name, escaped: RFC 3261
+    /// section 25.1.)
+    pub(crate) fn string(&mut self) -> Result<Box<str>, RecordError> {
         let text = std::str::from_utf8(self.text()?);
-        text.map(Into::into)
-            .map_err(|_| RecordError("a text that is not UTF-8"))
+        let text = text.map_err(|_| RecordError("a text that is not UTF-8"))?;
+        if text.contains('\0') {
+            return Err(RecordError("a text that no header can hold"));
+        }
+        Ok(text.into())
     }
 
     fn dialog(&mut self) -> Result<DialogId, RecordError> {
@@ -259,6 +268,11 @@ mod tests {
                 ..record()
             });
         }
+        // An escaped NUL in a quoted display name (RFC 3261 section 25.1).
+        records.push(DialogRecord {
+            remote: b"\"\\\0\" <sip:2001@example.com>"[..].into(),
+            ..record()
+        });
         records.push(DialogRecord {
             route_set: vec!["<sip:p.example;lr>".into(); MAX_ROUTES],
             local: vec![b'x'; MAX_TEXT].into(),
@@ -333,6 +347,13 @@ mod tests {
             (
                 DialogRecord {
                     remote: b"<sip:a>\r\nVia: x"[..].into(),
+                    ..record()
+                },
+                "a text that no header can hold",
+            ),
+            (
+                DialogRecord {
+                    remote_target: "sip:a\0b".into(),
                     ..record()
                 },
                 "a text that no header can hold",

@@ -1,10 +1,13 @@
 //! Attempts that are refused, not answered, or answered late.
 
-use super::world::replaces;
+use super::ringing::{orphan_of, orphans, told_orphans};
+use super::world::{replaces, text};
 use super::*;
 use crate::core::Event;
 use holdline_relay::Command;
 use holdline_wire::Method;
+use holdline_wire::build::Builder;
+use holdline_wire::header::Name;
 
 // spec: X24
 #[test]
@@ -247,15 +250,91 @@ fn a_call_that_the_cluster_knows_to_be_over_is_not_lost() {
     let mut world = World::with_nodes(3);
     let call = world.call_up();
     world.kill_and_judge(call.node);
-    for _ in 0..2 {
-        let (node, invite) = world.node_invited();
-        world.node_responds(node, &invite, 603, None);
-    }
+    let (node, invite) = world.node_invited();
+    world.node_responds(node, &invite, 603, None);
     let bye = world.pbx_gets("BYE");
+    assert!(text(&bye).contains("far end hung up"));
     world.pbx_responds(&bye, 200, None);
     world.no_trace();
     assert_eq!(world.endings(), [("hangup", 0)]);
     assert_eq!(world.failover_done(), Some((0, 0, 1)));
+    assert!(told_orphans(&world).is_empty());
+}
+
+/// The node has found out that no node can move it, and why: nobody else is asked.
+// spec: X33
+#[test]
+fn a_call_that_no_node_can_move_ends_with_the_reason_that_its_far_end_gave() {
+    let mut world = World::with_nodes(3);
+    let call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (node, invite) = world.node_invited();
+    let refusal = Builder::response(&invite, world::addr(world::AGENT), 606, b"", Some("n"))
+        .header(
+            Name::Reason,
+            "SIP;cause=420;text=\"downstream refused with 420\"",
+        );
+    world.node_sends(node, refusal.finish(None).unwrap());
+    let bye = world.pbx_gets("BYE");
+    assert!(text(&bye).contains("cause=420;"), "{}", text(&bye));
+    world.pbx_responds(&bye, 200, None);
+    assert!(world.next_invite().is_none());
+    world.no_trace();
+    assert_eq!(world.endings(), [("lost", 0)]);
+}
+
+/// It is not up with nobody at the far end, whatever the refusals were.
+// spec: X27, X33
+#[test]
+fn a_call_that_is_lost_is_ended_at_the_far_end() {
+    let mut world = World::with_nodes(2);
+    let call = world.call_up();
+    world.kill_and_judge(call.node);
+    for _ in 0..6 {
+        let (node, invite) = world.node_is_invited_at_last();
+        world.node_responds(node, &invite, 488, None);
+        world.node_got(node, "ACK");
+    }
+    let bye = world.pbx_gets("BYE");
+    world.pbx_responds(&bye, 200, None);
+    let named = call.far.id.replaces_for_peer();
+    let named = [named.call_id, named.from_tag, named.to_tag];
+    assert_eq!(told_orphans(&world), [[named.map(String::from)]]);
+    world.no_trace();
+}
+
+/// A node dies on which an attempt was under way: it may have succeeded, so that the next one has
+/// to name it.
+// spec: X24
+#[test]
+fn an_attempt_that_died_with_its_node_is_named_in_the_next() {
+    for hedged in [false, true] {
+        let mut world = World::with_nodes(4);
+        let call = world.call_up();
+        world.kill_and_judge(call.node);
+        let (second, invite) = world.node_invited();
+        assert!(orphans(&invite).is_empty());
+        let dead = [orphan_of(&invite)];
+        if hedged {
+            world.pass(ms(310));
+            let (third, hedge) = world.node_invited();
+            assert!(orphans(&hedge).is_empty(), "the second lives");
+            world.kill_and_judge(second);
+            world.node_responds(third, &hedge, 503, None);
+            world.node_got(third, "ACK");
+        } else {
+            world.kill_and_judge(second);
+        }
+        let (last, again) = world.node_is_invited_at_last();
+        assert_eq!(orphans(&again), dead);
+        // That it knows nothing does not mean that the far end hung up.
+        world.node_responds(last, &again, 603, None);
+        let bye = world.pbx_gets("BYE");
+        assert!(text(&bye).contains("cause=481"), "{}", text(&bye));
+        world.pbx_responds(&bye, 200, None);
+        world.no_trace();
+        assert_eq!(world.endings(), [("lost", 0)]);
+    }
 }
 
 // spec: X24

@@ -2,6 +2,29 @@
 
 use super::world::text;
 use super::*;
+use holdline_wire::Message;
+use holdline_wire::header::{Name, Replaces};
+
+/// The orphans that an INVITE or OPTIONS names: Call-ID, to-tag and from-tag.
+pub(super) fn orphans(message: &Message) -> Vec<[String; 3]> {
+    let values = message.values(Name::InstanceOrphan);
+    let read = |value| {
+        let named = Replaces::parse(value).expect("a whole value");
+        [named.call_id, named.to_tag, named.from_tag].map(|part| part.to_string())
+    };
+    values.map(read).collect()
+}
+
+/// How the agent names its attempt `invite`, whoever may have answered it.
+pub(super) fn orphan_of(invite: &Message) -> [String; 3] {
+    [invite.call_id(), "0", invite.from_tag()].map(str::to_owned)
+}
+
+/// The OPTIONS by which a node hears of orphans.
+pub(super) fn told_orphans(world: &World) -> Vec<Vec<[String; 3]>> {
+    let probes = world.probes.iter().map(|(_, probe)| orphans(probe));
+    probes.filter(|named| !named.is_empty()).collect()
+}
 
 // spec: X26
 #[test]
@@ -14,11 +37,13 @@ fn a_ringing_call_is_placed_again_and_the_caller_hears_it_ring_longer() {
     let (other, again) = world.node_invited();
     assert_ne!(node, other);
     assert!(!text(&again).contains("Replaces"));
+    assert_eq!(orphans(&again), [orphan_of(&placed)]);
     world.node_responds(other, &again, 180, None);
-    let longer = world.pbx_gets("180");
-    assert_eq!(ringing.to_tag(), longer.to_tag());
+    // It rings already.
+    world.pbx_noticed_nothing();
     world.node_responds(other, &again, 200, Some(ANSWER));
     world.node_got(other, "ACK");
+    assert_eq!(ringing.to_tag(), world.to_pbx[0].to_tag());
     let mut call = world.accepted(invite, other, &again);
     assert_eq!(world.core.ports_in_use(), 2);
     world.hang_up(&mut call);
@@ -105,4 +130,134 @@ fn what_the_far_end_says_of_the_call_is_not_asked_of_another_node() {
         assert!(world.next_invite().is_none(), "{status}");
     }
     world.no_trace();
+}
+
+/// The second callee plays the same announcement: to the calling server nothing has happened.
+// spec: X26
+#[test]
+fn early_media_of_a_call_that_is_placed_again_look_the_same() {
+    let mut world = World::with_nodes(2);
+    let (invite, node, placed) = world.call("");
+    world.node_responds(node, &placed, 183, Some(ANSWER));
+    let early = world.pbx_gets("183");
+    world.kill_and_judge(node);
+    let (other, again) = world.node_invited();
+    let offer = text(&again);
+    assert!(
+        offer.contains("RTP/AVP 8 101"),
+        "as the first took it: {offer}"
+    );
+    let second = ANSWER
+        .replace("o=node 7 1", "o=node 99 4")
+        .replace("25000", "26000");
+    world.node_responds(other, &again, 183, Some(&second));
+    world.pbx_noticed_nothing();
+    // It rings as well: that is new.
+    world.node_responds(other, &again, 180, None);
+    world.pbx_gets("180");
+    world.node_responds(other, &again, 200, Some(&second));
+    world.node_got(other, "ACK");
+    assert_eq!(world.to_pbx[0].sdp(), early.sdp());
+    let mut call = world.accepted(invite, other, &again);
+    world.hang_up(&mut call);
+}
+
+/// Several branches ring, and are forwarded; of what rings after the death only what is new is
+/// told.
+// spec: X26
+#[test]
+fn a_forked_call_that_is_placed_again_tells_only_what_is_new() {
+    let mut world = World::with_nodes(3);
+    let (invite, node, placed) = world.call("");
+    world.node_responds(node, &placed, 180, None);
+    world.node_responds(node, &placed, 181, None);
+    for status in ["180", "181"] {
+        world.pbx_gets(status);
+    }
+    world.kill_and_judge(node);
+    let (second, again) = world.node_invited();
+    world.kill_and_judge(second);
+    let (third, once_more) = world.node_invited();
+    assert_eq!(
+        orphans(&once_more),
+        [orphan_of(&placed), orphan_of(&again)],
+        "the second never said that it had taken the first back"
+    );
+    for status in [181, 180, 182] {
+        world.node_responds(third, &once_more, status, None);
+    }
+    world.pbx_gets("182");
+    world.pbx_noticed_nothing();
+    world.node_responds(third, &once_more, 200, Some(ANSWER));
+    world.node_got(third, "ACK");
+    let mut call = world.accepted(invite, third, &once_more);
+    world.hang_up(&mut call);
+    assert!(told_orphans(&world).is_empty());
+}
+
+/// The caller gives up while its node is dead, before or after the verdict: nobody calls again, so
+/// somebody else has to take the attempt back.
+// spec: X26, X27
+#[test]
+fn an_attempt_whose_caller_left_is_taken_back_by_another_node() {
+    for judged in [true, false] {
+        let mut world = World::with_nodes(2);
+        let (invite, node, placed) = world.call("");
+        world.node_responds(node, &placed, 180, None);
+        world.pbx_gets("180");
+        let mut named = vec![orphan_of(&placed)];
+        if judged {
+            world.kill_and_judge(node);
+            let (other, again) = world.node_invited();
+            world.kill_and_judge(other);
+            named.push(orphan_of(&again));
+        } else {
+            world.kill(node);
+        }
+        world.pbx_cancels(&invite);
+        world.pbx_gets("200");
+        world.pbx_gets("487");
+        world.pass(seconds(1));
+        if judged {
+            assert!(told_orphans(&world).is_empty(), "nobody is there");
+            world.restart(node);
+            world.pass(seconds(9));
+        }
+        assert_eq!(told_orphans(&world), [named]);
+        world.no_trace();
+    }
+}
+
+/// Answered or refused, the first attempt was taken back by the node that answered: nobody needs to
+/// be told again.
+// spec: X26
+#[test]
+fn a_node_that_has_taken_an_attempt_back_is_not_told_again() {
+    let mut world = World::with_nodes(2);
+    let (_, node, placed) = world.call("");
+    world.kill_and_judge(node);
+    let (other, again) = world.node_invited();
+    assert_eq!(orphans(&again), [orphan_of(&placed)]);
+    world.node_responds(other, &again, 180, None);
+    world.node_responds(other, &again, 486, None);
+    world.pbx_gets("180");
+    world.pbx_gets("486");
+    world.no_trace();
+    assert!(told_orphans(&world).is_empty());
+}
+
+/// RFC 3261 9.2: the CANCEL does nothing, and is told 200 all the same.
+#[test]
+fn a_cancel_that_crosses_the_answer_gets_200() {
+    let mut world = World::with_nodes(1);
+    let (invite, node, placed) = world.call("");
+    world.node_responds(node, &placed, 200, Some(ANSWER));
+    world.node_got(node, "ACK");
+    let ok = world.to_pbx.pop_front().expect("the 200");
+    world.pbx_cancels(&invite);
+    let late = world.pbx_gets("200");
+    assert_eq!(*late.method(), holdline_wire::Method::Cancel);
+    world.to_pbx.push_front(ok);
+    let mut call = world.accepted(invite, node, &placed);
+    world.hang_up(&mut call);
 }

@@ -243,3 +243,79 @@ fn another_refer_passes_untouched() {
         world.pbx_gets("202");
     }
 }
+
+/// A REFER of the calling server in `first` that names `second`.
+fn refer(world: &mut World, first: &mut world::Call, second: &world::Call) {
+    let named = second.pbx.id.replaces_for_peer();
+    let branch = world.branch();
+    let refer = first
+        .pbx
+        .request(&Method::Refer, &branch)
+        .header(Name::Contact, format!("<sip:{}>", world::PBX))
+        .header(Name::ReferTo, refer_to(&named.to_value()));
+    world.pbx_sends(refer.finish(None).unwrap());
+}
+
+/// Both calls leave the dead node; the REFER is asked when both have another, by the new names.
+// spec: D32, X27
+#[test]
+fn a_refer_during_a_move_names_the_dialogs_of_after_it() {
+    for swapped in [true, false] {
+        let mut world = World::with_nodes(1);
+        let (mut first, mut second) = (world.call_up(), world.call_up());
+        if swapped {
+            std::mem::swap(&mut first, &mut second);
+        }
+        world.kill_and_judge(0);
+        refer(&mut world, &mut first, &second);
+        world.restart(0);
+        for _ in 0..2 {
+            let early = world.nodes[0].inbox.iter();
+            assert_eq!(early.filter(|m| *m.method() == Method::Refer).count(), 0);
+            let (_, invite) = world.node_is_invited_at_last();
+            world.node_responds(0, &invite, 200, Some(ANSWER));
+            world.nodes[0].inbox.retain(|m| *m.method() != Method::Ack);
+            let moved = world.dialog_at(0, &invite);
+            let named = world::replaces(&invite).call_id;
+            let calls = [&mut first, &mut second].into_iter();
+            for call in calls.filter(|call| call.far.id.call_id == named) {
+                call.far = moved.clone();
+            }
+        }
+        let got = world.node_got(0, "REFER");
+        assert_eq!(got.call_id(), &*first.far.id.call_id);
+        assert_eq!(referred(&got).1.call_id, second.far.id.call_id);
+        world.node_responds(0, &got, 202, None);
+        world.pbx_gets("202");
+    }
+}
+
+/// The other call moves, this one does not.
+// spec: D32
+#[test]
+fn a_refer_waits_for_the_call_that_it_names() {
+    let mut world = World::with_nodes(3);
+    let mut first = world.call_up();
+    let mut second = world.call_up();
+    while second.node == first.node {
+        second = world.call_up();
+    }
+    world.kill_and_judge(second.node);
+    refer(&mut world, &mut first, &second);
+    assert!(
+        world.nodes[first.node]
+            .inbox
+            .iter()
+            .all(|m| *m.method() != Method::Refer)
+    );
+    let (node, invite) = loop {
+        let (node, invite) = world.node_is_invited_at_last();
+        if world::replaces(&invite).to_tag == second.far.id.local_tag {
+            break (node, invite);
+        }
+    };
+    world.node_responds(node, &invite, 200, Some(ANSWER));
+    world.node_got(node, "ACK");
+    let got = world.node_got(first.node, "REFER");
+    assert_eq!(referred(&got).1.call_id, invite.call_id().into());
+}

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::rules::Fate;
 
 /// Node A has a call; node B shares its store.
-fn two_nodes() -> (Bench, Bench, Up) {
+pub(super) fn two_nodes() -> (Bench, Bench, Up) {
     let mut a = Bench::new();
     let mut b = Bench::at("127.0.0.12:5060", "bbbbbbbbbbbbbbbb", a.store.clone());
     let up = a.establish("c1");
@@ -215,36 +215,6 @@ pub(super) fn take_over(node: &mut Bench, up: &Up, call: &str) -> Up {
     Up { agent, ua, ok }
 }
 
-// spec: X31a
-#[test]
-fn a_downstream_refusal_is_told_upstream_with_its_reason() {
-    for status in [481, 420, 486, 603] {
-        let (_dead, mut b, up) = two_nodes();
-        b.agent_sends(invite("f1", &up.replaces(), OFFER));
-        b.agent_gets("100");
-        b.agent_gets("183");
-        let down = b.ua_gets("INVITE");
-        b.ua_responds(&down, status, None);
-        b.ua_gets("ACK");
-        let refused = b.agent_gets(&status.to_string());
-        let reason = refused.text(Name::Reason).unwrap();
-        assert!(reason.contains(&format!("cause={status}")), "{reason}");
-        b.quiet();
-        let hung_up = matches!(status, 481 | 603);
-        let known = b.store.borrow().fate(&up.key()).cloned();
-        if hung_up {
-            assert_eq!(
-                known,
-                Some(Fate::Over),
-                "{status}: nobody needs to try again"
-            );
-        } else {
-            // Another node may still try.
-            assert!(matches!(known, Some(Fate::Live(_))), "{status}");
-        }
-    }
-}
-
 #[test]
 fn a_silent_downstream_ua_gives_408() {
     let (_dead, mut b, up) = two_nodes();
@@ -433,4 +403,34 @@ fn a_full_node_still_moves_its_own_calls() {
     bench.agent_gets("503");
     take_over(&mut bench, &up, "f1");
     assert_eq!(bench.core.live_calls(), 1);
+}
+
+/// Two streams that live and one that was refused; and a call that has none left.
+// spec: X27
+#[test]
+fn calls_of_several_streams_and_of_none_are_taken_over() {
+    let streams = |ports: [u16; 3]| {
+        let head = OFFER.split("m=").next().unwrap();
+        let [audio, video, slides] = ports;
+        format!(
+            "{head}m=audio {audio} RTP/AVP 8\r\nm=video {video} RTP/AVP 96\r\n\
+             a=rtpmap:96 VP8/90000\r\nm=video {slides} RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n"
+        )
+    };
+    for (offer, answer, ports) in [
+        ([20_000, 20_002, 0], [25_000, 25_002, 0], 4),
+        ([20_000, 20_002, 0], [25_000, 0, 0], 2),
+        ([0, 0, 0], [0, 0, 0], 0),
+    ] {
+        let (_dead, mut b, up) = two_nodes();
+        b.agent_sends(invite("f1", &up.replaces(), &streams(offer)));
+        b.agent_gets("100");
+        let early = b.agent_gets("183");
+        let down = b.ua_gets("INVITE");
+        b.ua_responds(&down, 200, Some(&streams(answer)));
+        b.ua_gets("ACK");
+        b.ua_loses_the_old_dialog(&up);
+        assert_eq!(b.agent_gets("200").sdp(), early.sdp());
+        assert_eq!(b.core.ports_in_use(), ports);
+    }
 }

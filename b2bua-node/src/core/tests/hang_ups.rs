@@ -11,7 +11,7 @@ fn moving() -> (Bench, Bench, Up, Bytes) {
     (a, b, up, failover)
 }
 
-fn cancel_of(invite: &Bytes) -> Bytes {
+pub(super) fn cancel_of(invite: &Bytes) -> Bytes {
     let text = String::from_utf8(invite.to_vec()).unwrap();
     let head = text.split("Contact").next().unwrap();
     let head = head
@@ -110,4 +110,17 @@ fn a_hang_up_before_the_stores_word_ends_the_old_dialog() {
     assert_eq!(bye.call_id(), &*up.ua.id.call_id);
     b.ua_responds(&bye, 200, None);
     b.no_leaks();
+}
+
+/// RFC 3261 9.2: the CANCEL does nothing, and is told 200 all the same.
+#[test]
+fn a_cancel_that_crosses_the_answer_gets_200() {
+    let mut a = Bench::new();
+    let up = a.establish("c1");
+    a.agent_sends(cancel_of(&invite("c1", "", OFFER)));
+    let late = a.agent_gets("200");
+    assert_eq!(*late.method(), Method::Cancel);
+    a.quiet();
+    drop(up);
+    assert_eq!(a.core.live_calls(), 1);
 }

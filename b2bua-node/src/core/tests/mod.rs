@@ -5,6 +5,8 @@ mod calls;
 mod failover;
 mod hang_ups;
 mod moved;
+mod orphans;
+mod refusals;
 mod store_faults;
 mod strangers;
 mod transfers;
@@ -242,7 +244,8 @@ impl Bench {
         assert_eq!(self.core.dialogs(), 0, "tags");
         assert_eq!(self.core.store_waiting(), 0, "store operations");
         assert_eq!(self.store.borrow().live(), 0, "rows");
-        assert_eq!(self.core.poll_deadline(), None, "deadlines");
+        let next = self.core.poll_deadline().expect("the beat");
+        assert!(next <= self.now + ms(200), "deadlines");
     }
 }
 

@@ -8,10 +8,10 @@ use crate::store::rules::Fate;
 #[test]
 fn the_upstream_answer_waits_20_ms_for_the_store() {
     let mut bench = Bench::new();
-    bench.mode = StoreMode::Slow;
     bench.agent_sends(invite("c1", "", OFFER));
     bench.agent_gets("100");
     let down = bench.ua_gets("INVITE");
+    bench.mode = StoreMode::Slow;
     bench.ua_responds(&down, 200, Some(ANSWER));
     bench.ua_gets("ACK");
     bench.pass(ms(19));
@@ -28,9 +28,9 @@ fn the_upstream_answer_waits_20_ms_for_the_store() {
 #[test]
 fn a_commit_lets_the_answer_go_at_once() {
     let mut bench = Bench::new();
-    bench.mode = StoreMode::Slow;
     bench.agent_sends(invite("c1", "", OFFER));
     let down = bench.ua_gets("INVITE");
+    bench.mode = StoreMode::Slow;
     bench.ua_responds(&down, 200, Some(ANSWER));
     bench.agent_gets("100");
     bench.quiet_upstream();
@@ -117,6 +117,7 @@ fn a_silent_store_is_not_asked_without_bound() {
     for call in 0..40 {
         bench.agent_sends(invite(&format!("c{call}"), "", OFFER));
         bench.agent_gets("100");
+        bench.pass(ms(20));
         let down = bench.ua_gets("INVITE");
         bench.ua_responds(&down, 200, Some(ANSWER));
         bench.ua_gets("ACK");

@@ -118,6 +118,9 @@ pub struct Session {
     agreed: bool,
     /// The attempt to move that is under way.
     attempt: Option<u64>,
+    /// The answer to its first offer that the near side has heard in a provisional response of
+    /// an attempt before: it is told no other that says the same (spec: X26).
+    told: Option<Sdp>,
     /// Attempts before it that may still be answered.
     parked: Vec<moving::Parked>,
 }
@@ -136,6 +139,7 @@ impl Session {
             sent_far: Sent::nothing(place.session),
             agreed: false,
             attempt: None,
+            told: None,
             parked: Vec::new(),
         }
     }
@@ -157,6 +161,7 @@ impl Session {
                 .exchange
                 .as_ref()
                 .is_some_and(|exchange| exchange.offerer == from.other());
+        let told = self.told.take_if(|_| answers && from == Side::Far);
         if answers {
             let last = matches!(carrier, Carrier::Final | Carrier::Ack);
             self.answer(ports, out, from, &sdp, last);
@@ -168,7 +173,13 @@ impl Session {
                 answer: None,
             });
         }
-        Ok(self.describe(from.other(), &sdp))
+        let Some(told) = told else {
+            return Ok(self.describe(from.other(), &sdp));
+        };
+        let told = if told.agrees_with(&sdp) { told } else { sdp };
+        let described = self.describe(Side::Near, &told);
+        self.told = Some(told).filter(|_| !self.agreed);
+        Ok(described)
     }
 
     /// The request that carried the offer was refused: what was agreed before stays in force.

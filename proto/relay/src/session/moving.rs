@@ -29,7 +29,10 @@ impl Session {
         session: u64,
     ) -> Result<Option<Bytes>, MediaError> {
         let setup = self.setup_offer();
-        let Some(offer) = self.attempt_offer().or(setup).or_else(|| self.in_use()) else {
+        let Some(offer) = setup
+            .or_else(|| self.attempt_offer())
+            .or_else(|| self.in_use())
+        else {
             self.group = group;
             return Ok(None);
         };
@@ -160,9 +163,19 @@ impl Session {
     }
 
     /// The near side's first offer, while no final answer to it came.
-    fn setup_offer(&self) -> Option<Sdp> {
-        let exchange = self.exchange.as_ref().filter(|_| !self.agreed)?;
-        (exchange.offerer == Side::Near).then(|| exchange.offer.clone())
+    /// Where the near side heard an answer in a provisional response, no more than that took is
+    /// offered: the next answer has to agree with it.
+    fn setup_offer(&mut self) -> Option<Sdp> {
+        let exchange = self.exchange.as_mut().filter(|_| !self.agreed)?;
+        if exchange.offerer != Side::Near {
+            return None;
+        }
+        let Some(answer) = exchange.answer.take() else {
+            return Some(exchange.offer.clone());
+        };
+        exchange.offer = exchange.offer.narrowed(&answer);
+        self.told.get_or_insert(answer);
+        Some(exchange.offer.clone())
     }
 
     fn in_use(&self) -> Option<Sdp> {

@@ -279,7 +279,6 @@ fn the_calling_server_sees_one_session_over_a_move() {
 fn a_call_that_rings_is_offered_again_as_it_was() {
     let mut call = Call::new(40);
     call.offer(Side::Near, AUDIO);
-    call.carry(Side::Far, Carrier::Provisional, ANSWER).unwrap();
     for session in 1..=3 {
         let offer = call.move_far(GroupId(2), session).unwrap();
         assert!(offer.contains(" RTP/AVP 0 8 101\r\n"), "{offer}");
@@ -287,6 +286,59 @@ fn a_call_that_rings_is_offered_again_as_it_was() {
     assert_eq!(call.ports.usage().0, 2 + 2);
     call.answer(Side::Far, ANSWER);
     assert_eq!(call.ports.usage().0, 2, "the answer settles it");
+}
+
+/// The calling server has heard an answer of the first callee (early media): the second one is
+/// asked for no more than that took, and what it answers looks the same.
+// spec: X26
+#[test]
+fn a_call_with_early_media_that_is_placed_again_hears_one_answer() {
+    let two = format!("{AUDIO}m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n");
+    let first = format!("{ANSWER}m=video 0 RTP/AVP 96\r\n");
+    let mut call = Call::new(40);
+    call.offer(Side::Near, &two);
+    let told = call.carry(Side::Far, Carrier::Provisional, &first).unwrap();
+    let offer = call.move_far(GroupId(2), 1).unwrap();
+    assert!(offer.contains(" RTP/AVP 0 101\r\n"), "{offer}");
+    assert!(offer.contains("m=video 0 "), "{offer}");
+    // Without the key presses, at another port, with other attributes.
+    let second = "m=audio 7000 RTP/AVP 0\r\na=ptime:20\r\nm=video 0 RTP/AVP 96\r\n";
+    let again = call.carry(Side::Far, Carrier::Provisional, second).unwrap();
+    assert_eq!(again, told);
+    assert_eq!(call.answer(Side::Far, second), told);
+    assert_eq!(call.ports.usage().0, 2, "no port for the video");
+    let moved = call.move_far(GroupId(3), 2).unwrap();
+    assert!(moved.contains(" RTP/AVP 0\r\n"), "what is in use: {moved}");
+}
+
+/// Another codec, or a stream that flows another way, cannot be hidden.
+// spec: X26
+#[test]
+fn an_answer_that_cannot_pass_for_the_first_is_told() {
+    for differs in [
+        "m=audio 7000 RTP/AVP 8\r\n",
+        "m=audio 7000 RTP/AVP 0\r\na=sendonly\r\n",
+        "m=audio 0 RTP/AVP 0\r\n",
+    ] {
+        let mut call = Call::new(40);
+        call.offer(Side::Near, AUDIO);
+        let told = call.carry(Side::Far, Carrier::Provisional, ANSWER).unwrap();
+        call.move_far(GroupId(2), 1).unwrap();
+        assert_ne!(call.answer(Side::Far, differs), told, "{differs}");
+    }
+}
+
+/// An announcement before the answer does not make the call itself one-way.
+// spec: X26
+#[test]
+fn early_media_that_flow_one_way_do_not_narrow_the_call() {
+    let mut call = Call::new(40);
+    call.offer(Side::Near, AUDIO);
+    let announced = format!("{ANSWER}a=sendonly\r\n");
+    call.carry(Side::Far, Carrier::Provisional, &announced)
+        .unwrap();
+    let offer = call.move_far(GroupId(2), 1).unwrap();
+    assert!(!offer.contains("recvonly"), "{offer}");
 }
 
 /// Some answer in a 183 and then say nothing in the 200: the call is agreed all the same, so a

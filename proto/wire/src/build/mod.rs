@@ -48,6 +48,13 @@ impl Body {
     }
 }
 
+/// The Via value of a request that leaves by `key`: `SIP/2.0/UDP sent_by;branch=...;rport`.
+pub fn via_value(key: &crate::TransportKey, branch: &str) -> String {
+    let protocol = key.protocol.via_name();
+    let (ip, port) = (host(key.local.ip()), key.local.port());
+    format!("SIP/2.0/{protocol} {ip}:{port};branch={branch};rport")
+}
+
 /// A message under construction; the first error is kept and told by `finish`.
 ///
 /// Content-Type and Content-Length are `finish`'s: adding one in another way adds nothing.
@@ -142,12 +149,7 @@ impl Builder {
     /// Adds the Via of a new request: `SIP/2.0/UDP sent_by;branch=...;rport`.
     #[must_use]
     pub fn via(self, key: &crate::TransportKey, branch: &str) -> Builder {
-        let protocol = key.protocol.via_name();
-        let (ip, port) = (host(key.local.ip()), key.local.port());
-        self.header(
-            Name::Via,
-            format_args!("SIP/2.0/{protocol} {ip}:{port};branch={branch};rport"),
-        )
+        self.header(Name::Via, via_value(key, branch))
     }
 
     /// Ends the header with Content-Type and Content-Length and adds the body.

@@ -89,6 +89,9 @@ names! {
     InstanceUtilization "Instance-Utilization";
     /// Our own: the incarnation that a node drew at its start (spec: X39).
     InstanceIncarnation "Instance-Incarnation";
+    /// Our own: a dialog, in the form of Replaces, that has no caller any more; its to-tag is 0
+    /// where it was never answered (spec: X26, X27).
+    InstanceOrphan "Instance-Orphan";
 }
 
 struct Known {

@@ -47,6 +47,31 @@ impl Sdp {
     /// both have it.
     #[must_use]
     pub fn in_use(&self, peer: &Sdp) -> Sdp {
+        self.reduced(peer, true)
+    }
+
+    /// Our offer with no more in it than `peer`'s answer took, but with the directions that we
+    /// asked for: what is asked of another callee whose answer has to agree with that one's.
+    #[must_use]
+    pub fn narrowed(&self, peer: &Sdp) -> Sdp {
+        self.reduced(peer, false)
+    }
+
+    /// Whether two answers to one offer can pass for the same: each takes the same streams, which
+    /// start with the same format and flow the same ways.
+    pub fn agrees_with(&self, other: &Sdp) -> bool {
+        let same = |(ours, theirs): (&Media, &Media)| match (ours.port, theirs.port) {
+            (0, 0) => true,
+            (0, _) | (_, 0) => false,
+            _ => {
+                let first = |media: &Media| media.formats.first().cloned();
+                first(ours) == first(theirs) && ours.direction == theirs.direction
+            }
+        };
+        self.media.len() == other.media.len() && self.media.iter().zip(&other.media).all(same)
+    }
+
+    fn reduced(&self, peer: &Sdp, narrow: bool) -> Sdp {
         let mut edit = Edit::new(self);
         for (index, ours) in self.media.iter().enumerate() {
             let same =
@@ -62,7 +87,7 @@ impl Sdp {
             };
             edit.keep_formats(index, &common_formats(ours, theirs));
             let direction = ours.direction.narrowed_by(theirs.direction);
-            if direction != ours.direction {
+            if narrow && direction != ours.direction {
                 edit.set_direction(index, direction);
             }
             if !theirs.mux {

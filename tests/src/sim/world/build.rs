@@ -50,9 +50,13 @@ pub(super) fn node_ports(plan: &Plan, n: usize) -> (u16, u16) {
     (10_000 + 15_000 * n, 24_999 + 15_000 * n)
 }
 
-pub(super) fn ua(ip: &str, seed: u64, purpose: u8) -> Ua {
+pub(super) fn ua(ip: &str, seed: u64, purpose: u8, ring: Duration) -> Ua {
     let sip = address(&format!("{ip}:5060"));
-    let mut ua = Ua::new(Profile::new(sip), Tokens::new(seed_bytes(seed, purpose)));
+    let profile = Profile {
+        ring,
+        ..Profile::new(sip)
+    };
+    let mut ua = Ua::new(profile, Tokens::new(seed_bytes(seed, purpose)));
     let ports = ua::ports(sip.ip(), 10_000, 27_000);
     ua.handle(Time::ZERO, Input::Other(ua::In::Ports(ports)));
     ua
@@ -68,7 +72,7 @@ impl World {
         let base = NodeConfig::new(sip, callee, &incarnation, seed_bytes(seed, purpose));
         let config = NodeConfig {
             ports: node_ports(&self.plan, n),
-            capacity: self.plan.nodes[n],
+            capacity: 2000,
             upstream: vec!["10.0.0.1/32".parse().expect("a network")],
             ..base
         };

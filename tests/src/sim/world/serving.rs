@@ -2,8 +2,9 @@
 
 use super::World;
 use crate::sim::host::{Core, HostId, Item};
+use crate::sim::plan::Document;
 use crate::sim::transcript::call_in;
-use crate::sim::world::{CALLEE, Event};
+use crate::sim::world::{Event, NODES};
 use holdline_wire::machine::{Machine, Output};
 
 /// A program that serves its deadline this often without time passing hangs.
@@ -56,10 +57,6 @@ impl World {
                 Item::Message(_, bytes) => call_in(bytes),
                 _ => None,
             };
-            if host == CALLEE {
-                self.behave();
-            }
-            let served = &mut self.hosts[host];
             served.handle(now, item);
             served.busy = now + served.service;
             self.drain(host);
@@ -69,6 +66,7 @@ impl World {
 
     pub(super) fn drain(&mut self, host: HostId) {
         loop {
+            let now = self.now;
             match &mut self.hosts[host].core {
                 Some(Core::Agent(core)) => match core.poll_output() {
                     Some(Output::Send { to, bytes }) => self.send(host, to, bytes),
@@ -79,7 +77,15 @@ impl World {
                     Some(Output::Other(holdline_agent::core::Out::Event(event))) => {
                         let head = format!("agent: {event:?}");
                         self.note(self.about, &head);
-                        self.heard_agent(&event);
+                        let disaster = self.plan.disaster;
+                        let victim = self.hosts[NODES + disaster.node].sip;
+                        let broken = self
+                            .plan
+                            .documents
+                            .iter()
+                            .any(|(_, d)| *d == Document::Broken);
+                        self.watch
+                            .heard_agent(now, &event, victim, disaster.at, broken);
                     }
                     None => return,
                 },

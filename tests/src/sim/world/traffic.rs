@@ -2,7 +2,7 @@
 
 use super::{Event, World, kind_of};
 use crate::sim::host::{Host, HostId, Item};
-use crate::sim::network::STORE;
+use crate::sim::plan::StoreFault;
 use crate::sim::transcript::{brief, call_in};
 use crate::sim::world::{AGENT, CALLEE, CALLER, EPOCH};
 use crate::ua::CallNumber;
@@ -25,9 +25,8 @@ impl World {
         let call = call_in(&bytes);
         let from = self.hosts[host].source(to.connection);
         let target = self.host_at(to.remote).unwrap_or(host);
-        let loss = self.links.loss(host, target);
-        let arrivals = self.network.arrivals(self.now, host, target, loss);
-        let lost = arrivals.is_empty() || !self.links.open(host, target);
+        let arrivals = self.network.arrivals(self.now, host, target);
+        let lost = arrivals.is_empty() || self.hosts[host].cut || self.hosts[target].cut;
         let head = format!(
             "{} -> {}{}",
             self.hosts[host].name,
@@ -36,10 +35,7 @@ impl World {
         );
         self.transcript.note(self.now, call, &head, &bytes, brief);
         self.look_at(host, call, &bytes);
-        if self.plan.disaster().is_none() {
-            self.judge_sent(host, target, call, &bytes);
-        }
-        if !self.links.leaves(host, target) {
+        if self.hosts[host].cut {
             return;
         }
         for at in arrivals {
@@ -96,28 +92,24 @@ impl World {
                 .watch
                 .fail(self.now, call, format!("message to nowhere: {to}"));
         };
-        let sender = self.host_at(from);
-        if !sender.is_none_or(|sender| self.links.enters(sender, target)) {
+        let host = &self.hosts[target];
+        if host.cut {
             return;
         }
-        let host = &self.hosts[target];
         if host.core.is_some() {
             let key = host.flow(from, to);
-            if let Some(sender) = sender {
-                self.note_spoken(sender, target, &bytes);
-            }
             return self.give(target, Item::Message(key, bytes));
         }
-        let Some(sender) = sender else {
+        let Some(sender) = self.host_at(from) else {
             return;
         };
-        if matches!(sender, CALLER | CALLEE) || !self.plan.network.icmp {
+        if matches!(sender, CALLER | CALLEE) || !self.plan.icmp {
             // Most phones and carriers never hear of a refusal: their sockets are not connected.
             return;
         }
         let key = self.hosts[sender].flow(to, from);
         let (run, at) = (self.hosts[sender].run, self.now + self.network.delay());
-        if self.links.open(target, sender) {
+        if !self.hosts[sender].cut {
             self.at(
                 at,
                 Event::Refused {
@@ -144,7 +136,7 @@ impl World {
             .note(self.now, call, &head, shown.as_bytes(), |b| {
                 String::from_utf8_lossy(b).into()
             });
-        if !self.links.open(host, STORE) {
+        if self.hosts[host].cut {
             return;
         }
         let delay = self.draw.between(Duration::ZERO, self.plan.store_delay);
@@ -156,7 +148,11 @@ impl World {
     }
 
     pub(super) fn store_do(&mut self, host: HostId, run: u32, request: StoreRequest) {
-        let replies = if self.links.store_down {
+        let down = match self.plan.store_fault {
+            StoreFault::Down(from, to) => (from..to).contains(&self.now),
+            StoreFault::None => false,
+        };
+        let replies = if down {
             vec![StoreReply {
                 id: request.id,
                 answer: Answer::Down,
@@ -173,7 +169,7 @@ impl World {
                 .note(self.now, call, &head, shown.as_bytes(), |b| {
                     String::from_utf8_lossy(b).into()
                 });
-            if self.links.open(STORE, host) {
+            if !self.hosts[host].cut {
                 let at = self.now + self.draw.ms(0, 2);
                 self.at(at, Event::StoreReply { host, run, reply });
             }

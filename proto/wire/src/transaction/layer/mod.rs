@@ -163,6 +163,13 @@ impl<O: Copy> Layer<O> {
         }
     }
 
+    /// Whether `cancel` names an INVITE that is here. Where its request event names none, that
+    /// INVITE is answered: the CANCEL comes too late, does nothing and gets 200 all the same
+    /// (RFC 3261 9.2).
+    pub fn knows_invite_of(&self, cancel: &Message) -> bool {
+        self.server_keys.contains_key(&Key::of_invite(cancel))
+    }
+
     /// The request of a server transaction that is still there.
     pub fn request_of(&self, server: ServerId) -> Option<(&Message, TransportKey)> {
         self.servers

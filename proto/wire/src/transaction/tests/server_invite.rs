@@ -1,6 +1,7 @@
 //! RFC 3261 figure 7 and RFC 6026 figure 5.
 
 use super::*;
+use crate::message::Message;
 
 const BRANCH: &str = "z9hG4bKinvite";
 
@@ -140,15 +141,23 @@ fn cancel_names_the_invite_that_lacks_an_answer() {
     rig.assert_empty();
 }
 
+fn parsed(text: &str) -> Message {
+    Message::parse(text.to_owned().into()).unwrap()
+}
+
 #[test]
 fn cancel_of_an_answered_or_unknown_invite_names_none() {
     let mut rig = proceeding(udp());
     rig.respond(200, "INVITE", BRANCH);
-    assert_eq!(rig.take(request("CANCEL", BRANCH)), ["request CANCEL"]);
+    let cancel = request("CANCEL", BRANCH);
+    assert_eq!(rig.take(cancel.clone()), ["request CANCEL"]);
     assert_eq!(rig.cancels, None);
-    assert_eq!(
-        rig.take(request("CANCEL", "z9hG4bKelse")),
-        ["request CANCEL"]
+    assert!(
+        rig.layer.knows_invite_of(&parsed(&cancel)),
+        "it comes too late"
     );
+    let cancel = request("CANCEL", "z9hG4bKelse");
+    assert_eq!(rig.take(cancel.clone()), ["request CANCEL"]);
     assert_eq!(rig.cancels, None);
+    assert!(!rig.layer.knows_invite_of(&parsed(&cancel)));
 }
