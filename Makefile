@@ -1,6 +1,8 @@
 # The commands a person types. Each is one line; the work is in scripts/ and cargo.
 
-.PHONY: demo test build check sim sim-mutants fuzz bench bench-failover clean
+SIM = $(or $(CARGO_TARGET_DIR),target)/checked/holdline-sim
+
+.PHONY: demo test build check sim sim-soak sim-mutants fuzz bench bench-failover clean
 
 # Three nodes, one agent, CALLS calls with media; the busiest node dies; the story is told.
 demo:
@@ -17,9 +19,15 @@ build:
 check:
 	scripts/check
 
-# SEEDS disasters in the simulated world, from seed FROM on.
+# SEEDS disasters and as many storms in the simulated world, from seed FROM on.
 sim:
-	cargo run --quiet --profile checked -p holdline-tests --bin holdline-sim -- --seeds $(or $(SEEDS),300) --from $(or $(FROM),1)
+	cargo build --quiet --profile checked -p holdline-tests --bin holdline-sim
+	$(SIM) --seeds $(or $(SEEDS),300) --from $(or $(FROM),1) --shrink --quiet
+	$(SIM) --storm --seeds $(or $(SEEDS),300) --from $(or $(FROM),1) --shrink --quiet
+
+# A day of a bad network in virtual time, on which nobody may be held for dead.
+sim-soak:
+	cargo test --profile checked -p holdline-agent --lib a_day_of -- --ignored --nocapture
 
 # Thirteen planted bugs: the simulated world must notice each of them.
 sim-mutants:

@@ -53,6 +53,7 @@ impl FarLeg {
         Some(Left {
             dialog: dialog.clone(),
             incarnation: self.incarnation.clone(),
+            moved: true,
         })
     }
 }
@@ -98,6 +99,8 @@ pub struct Kept {
 pub struct Left {
     pub dialog: Dialog,
     pub incarnation: Option<Box<str>>,
+    /// Whether the call lives on elsewhere, so that its far end must not hear of it.
+    pub moved: bool,
 }
 
 /// A move that is under way.

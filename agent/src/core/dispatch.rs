@@ -172,6 +172,9 @@ impl AgentCore {
                 (None, true) if *message.method() == Method::Bye => {
                     self.env.refuse(now, server, 200, None);
                 }
+                // A node that is held for dead and lives would end the call at the far end for a
+                // 481, while it waits to be moved.
+                (None, true) => self.env.refuse(now, server, 500, None),
                 _ => self.env.refuse(now, server, 481, None),
             };
         }

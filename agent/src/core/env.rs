@@ -25,6 +25,8 @@ const TOMB_LIFE: Duration = Duration::from_secs(64);
 const MAX_LEFT: usize = 10_000;
 /// The Reason (RFC 3326) of a BYE in a dialog that moved away.
 pub const MOVED: &str = "SIP;cause=200;text=\"moved\"";
+/// The same for a call that was given up: the node ends it at the far end too.
+const LOST: &str = "SIP;cause=503;text=\"failover failed\"";
 /// Ended dialogs that are remembered at most.
 const MAX_TOMBS: usize = 50_000;
 
@@ -188,7 +190,8 @@ impl Env {
     }
 
     /// `node` is alive: the dialogs that moved calls left there get a BYE whose Reason says so,
-    /// which the node does not relay. Those of an earlier incarnation are gone with it.
+    /// which the node does not relay; those of calls that were lost get an ordinary one. Those of
+    /// an earlier incarnation are gone with it.
     pub fn hang_up_left(&mut self, now: Time, node: NodeId) {
         for orphans in std::mem::take(&mut self.untold) {
             self.tell_orphans(now, orphans);
@@ -200,15 +203,17 @@ impl Env {
         for Left {
             mut dialog,
             incarnation,
+            moved,
         } in left
         {
             if living.is_some() && incarnation.is_some() && living != incarnation {
                 continue;
             }
             let branch = self.tokens.branch();
+            let reason = if moved { MOVED } else { LOST };
             let bye = dialog
                 .request(&Method::Bye, &branch)
-                .header(Name::Reason, MOVED);
+                .header(Name::Reason, reason);
             if let Ok(bytes) = bye.finish(None) {
                 self.layer
                     .request(now, dialog.next_hop(), bytes, Owner::Nobody, None);

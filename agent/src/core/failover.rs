@@ -2,7 +2,7 @@
 
 use crate::cluster::{NodeId, Verdict};
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
+use crate::core::call::{Call, CallKey, FarLeg, Left, Move, Phase};
 use crate::core::env::{Env, Timer};
 use crate::core::event::Event;
 use crate::core::pacing::Rank;
@@ -310,6 +310,8 @@ impl AgentCore {
             return;
         };
         let (failover, over) = (moving.failover, moving.hangup.is_some() || status == 603);
+        // A node that lived all the time has the call still, and ends it at the far end too.
+        let left = moving.left.clone().map(|left| (moving.old, left));
         if status != 603 {
             // It may be up at the far end, and no attempt of ours ends it there.
             let dialog = DialogId {
@@ -329,6 +331,16 @@ impl AgentCore {
         }
         call.outlive_others(env, now);
         call.lost(env, now, status);
+        if let Some((old, left)) = left {
+            env.leave(
+                now,
+                old,
+                Left {
+                    moved: false,
+                    ..left
+                },
+            );
+        }
         env.touched.insert(key);
         let call = call.near.call_id().into();
         if over {

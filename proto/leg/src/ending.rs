@@ -58,6 +58,9 @@ impl<O: Copy> Leg<O> {
         for client in std::mem::take(&mut self.pending_out).into_keys() {
             layer.abandon(client);
         }
+        if let Some(bye) = self.bye.take() {
+            layer.abandon(bye);
+        }
         for server in std::mem::take(&mut self.answered).into_keys() {
             layer.acked(server);
         }
@@ -178,7 +181,8 @@ impl<O: Copy> Leg<O> {
         let hop = dialog.next_hop();
         let full = passage.write(plain.clone()).finish(passage.body.as_ref());
         if let Ok(bytes) = full.or_else(|_| plain.finish(None)) {
-            ctx.layer.request(ctx.now, hop, bytes, self.owner, None);
+            let bye = ctx.layer.request(ctx.now, hop, bytes, self.owner, None);
+            self.bye = Some(bye);
         }
     }
 

@@ -61,6 +61,8 @@ pub struct Leg<O> {
     pub(crate) answered: BTreeMap<ServerId, bool>,
     /// The BYE that waits for the ACK of the 2xx that made the dialog (RFC 3261 15).
     pub(crate) closing: Option<Passage>,
+    /// The BYE that was sent.
+    pub(crate) bye: Option<ClientId>,
     /// The re-INVITE of the other leg that waits for an ACK of the peer (RFC 3261 14.1).
     pub(crate) deferred: Option<Deferred>,
     pub(crate) pending_in: BTreeMap<ServerId, PendingIn>,
@@ -82,6 +84,7 @@ impl<O: Copy> Leg<O> {
             setup: None,
             answered: BTreeMap::new(),
             closing: None,
+            bye: None,
             deferred: None,
             pending_in: BTreeMap::new(),
             pending_out: BTreeMap::new(),

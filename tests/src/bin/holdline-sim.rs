@@ -1,7 +1,7 @@
 //! Runs the simulated world: `holdline-sim --seeds 300`, `holdline-sim --seed 7 --story`.
 
 use clap::Parser;
-use holdline_tests::sim::{Mutant, Options, Outcome, run};
+use holdline_tests::sim::{Campaign, Mutant, Options, Outcome, run, run_plan, shrink};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -27,6 +27,12 @@ struct Args {
     /// Write the transcript of the seed here.
     #[arg(long)]
     transcript: Option<std::path::PathBuf>,
+    /// Storms in place of single disasters.
+    #[arg(long)]
+    storm: bool,
+    /// Shorten the story of the first seed that fails.
+    #[arg(long)]
+    shrink: bool,
     /// Plant a bug; `list` names them.
     #[arg(long)]
     mutant: Option<String>,
@@ -58,6 +64,11 @@ fn main() -> ExitCode {
     };
     let keep = args.story || args.transcript.is_some();
     let options = Options {
+        campaign: if args.storm {
+            Campaign::Storm
+        } else {
+            Campaign::Disaster
+        },
         calls: args.calls,
         mutant,
         keep,
@@ -88,6 +99,9 @@ fn main() -> ExitCode {
         if !outcome.failures.is_empty() {
             failed += 1;
             tell(&outcome);
+            if args.shrink && failed == 1 && mutant.is_none() {
+                tell_shortest(&outcome);
+            }
         }
         if args.story {
             let again = outcome.story();
@@ -121,6 +135,33 @@ fn tell(outcome: &Outcome) {
     if more > 0 {
         println!("  and {more} more; see --seed {} --story", outcome.seed);
     }
+}
+
+/// What is left of the plan when everything is left out that the failure does not need.
+fn tell_shortest(outcome: &Outcome) {
+    let Some((plan, runs)) = shrink(&outcome.plan) else {
+        return;
+    };
+    let short = run_plan(&plan, None, true);
+    println!("  shortest story, found in {runs} runs:");
+    println!("  {}", short.headline());
+    for call in &plan.calls {
+        println!(
+            "  call {} placed at {:.3} s",
+            call.number,
+            call.place.as_secs_f64()
+        );
+        for step in &call.steps {
+            println!(
+                "    {:.3} s {:?} {:?}",
+                step.at.as_secs_f64(),
+                step.by,
+                step.act
+            );
+        }
+    }
+    tell(&short);
+    short.story().iter().for_each(|line| println!("    {line}"));
 }
 
 fn text(outcome: &Outcome) -> String {

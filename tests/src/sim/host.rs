@@ -67,8 +67,6 @@ pub struct Host {
     pub store_busy: Time,
     /// When it is to be served next.
     pub wake: Option<Time>,
-    /// Whether its link is cut.
-    pub cut: bool,
     /// Whether it is stopped.
     pub paused: bool,
     /// How often it was started: what was meant for an earlier run is dropped.
@@ -92,7 +90,6 @@ impl Host {
             busy: Time::ZERO,
             store_busy: Time::ZERO,
             wake: None,
-            cut: false,
             paused: false,
             run: 0,
             spinning: (Time::ZERO, 0),

@@ -1,9 +1,10 @@
 //! The simulated world: the real cores of agent and nodes in virtual time, against models of the
 //! network, the store, the relays' ports, the config source and both ends of every call.
 //!
-//! A seed draws everything ([`plan`]); the same seed gives the same transcript ([`transcript`]),
-//! in any process. What must hold is written in [`judge`](World) and [`watch`].
+//! A seed draws everything ([`plan`]), or a [`story`] says it; the same seed gives the same transcript ([`transcript`]),
+//! in any process. What must hold is written in `judge`.
 
+mod disaster;
 mod draw;
 mod host;
 mod judge;
@@ -12,21 +13,39 @@ mod mutant;
 mod network;
 pub mod plan;
 mod sample;
+mod shrink;
+pub mod storm;
+pub mod story;
 pub mod transcript;
 pub mod watch;
 mod world;
 
 pub use mutant::Mutant;
 pub use plan::Plan;
+pub use shrink::shrink;
 pub use watch::Failure;
 pub use world::World;
 
+use holdline_wire::Time;
+use std::net::SocketAddr;
 use std::time::Duration;
 use transcript::Line;
+
+/// Which plan a seed draws.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Campaign {
+    /// One node of three dies.
+    #[default]
+    Disaster,
+    /// Anything happens.
+    Storm,
+}
 
 /// What to run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
+    /// Which plan is drawn.
+    pub campaign: Campaign,
     /// How many calls; drawn where it is not said.
     pub calls: Option<usize>,
     /// A bug to plant.
@@ -50,6 +69,13 @@ pub struct Outcome {
     pub entries: u64,
     /// Its lines, if they were kept.
     pub lines: Vec<Line>,
+    /// Which nodes were held for dead, and when.
+    pub verdicts: Vec<(Time, usize)>,
+    /// Which nodes could be used, for the first time or again.
+    pub returns: Vec<(Time, usize)>,
+    /// How often each call moved.
+    moves: Vec<u32>,
+    losses: usize,
     /// Calls that were up on the node that died.
     pub affected: usize,
     /// From the death to media both ways, for each of them that was recovered; sorted.
@@ -59,19 +85,31 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Calls that moved.
+    pub fn moved(&self) -> usize {
+        self.moves.iter().filter(|moves| **moves > 0).count()
+    }
+
+    /// How often the call moved that moved most.
+    pub fn most_moves(&self) -> u32 {
+        self.moves.iter().copied().max().unwrap_or(0)
+    }
+
+    /// Calls that could not be moved.
+    pub fn lost(&self) -> usize {
+        self.losses
+    }
+
     /// What was drawn, in a line.
     pub fn headline(&self) -> String {
         let plan = &self.plan;
         format!(
-            "seed {}: {} calls, {} on node{}, {:?}{} at {:.3} s, store {:?}, {} packets, {} entries, hash {:016x}",
+            "seed {}: {} calls on {} nodes, {}{}, {} packets, {} entries, hash {:016x}",
             self.seed,
             plan.calls.len(),
-            self.affected,
-            plan.disaster.node + 1,
-            plan.disaster.death,
-            if plan.icmp { "" } else { " without ICMP" },
-            plan.disaster.at.as_secs_f64(),
-            plan.store_fault,
+            plan.nodes.len(),
+            troubles(plan),
+            if plan.network.icmp { "" } else { ", no ICMP" },
             self.packets,
             self.entries,
             self.hash
@@ -92,6 +130,16 @@ impl Outcome {
     }
 }
 
+/// The troubles of a plan, in a line.
+fn troubles(plan: &Plan) -> String {
+    let told = plan.troubles.iter().map(|trouble| {
+        let lasts = trouble.lasts.map(|lasts| format!(" for {lasts:?}"));
+        let (at, lasts) = (trouble.at.as_secs_f64(), lasts.unwrap_or_default());
+        format!("{:?}{lasts} at {at:.3} s", trouble.what)
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
 /// Lines about no call that belong in every story.
 fn is_news(text: &str) -> bool {
     let dull = [
@@ -107,12 +155,25 @@ fn is_news(text: &str) -> bool {
 
 /// Runs `seed`.
 pub fn run(seed: u64, options: Options) -> Outcome {
-    let plan = Plan::draw(seed, options.calls);
-    let mut world = World::new(plan.clone(), options.mutant, options.keep);
+    let plan = match options.campaign {
+        Campaign::Disaster => Plan::disaster_of(seed, options.calls),
+        Campaign::Storm => Plan::storm_of(seed, options.calls),
+    };
+    run_plan(&plan, options.mutant, options.keep)
+}
+
+/// Runs what `plan` says; `keep` keeps the transcript's lines.
+pub fn run_plan(plan: &Plan, mutant: Option<Mutant>, keep: bool) -> Outcome {
+    let mut world = World::new(plan.clone(), mutant, keep);
     world.run();
+    let nodes = |told: &[(Time, SocketAddr)]| {
+        let known = told.iter();
+        known
+            .filter_map(|(at, node)| Some((*at, world.node_index(*node)?)))
+            .collect()
+    };
     Outcome {
-        seed,
-        plan,
+        seed: plan.seed,
         hash: world.transcript.hash(),
         entries: world.transcript.entries(),
         lines: world.transcript.lines().to_vec(),
@@ -121,8 +182,17 @@ pub fn run(seed: u64, options: Options) -> Outcome {
             .calls()
             .filter(|(_, seen)| seen.affected)
             .count(),
+        verdicts: nodes(&world.watch.verdicts),
+        returns: nodes(&world.watch.returns),
+        moves: world.watch.calls().map(|(_, seen)| seen.moved).collect(),
+        losses: world
+            .watch
+            .calls()
+            .filter(|(_, seen)| seen.lost.is_some())
+            .count(),
         recoveries: world.recoveries(),
         packets: world.samples.packets,
         failures: std::mem::take(&mut world.watch.failures),
+        plan: plan.clone(),
     }
 }

@@ -1,8 +1,10 @@
-//! What a seed draws: the calls, what they do and when, and the disaster.
+//! What happens in a world: its nodes and network, the calls and what they do, the troubles. A
+//! campaign draws it from a seed, a story spells it out.
 
-use super::draw::Draw;
-use crate::ua::CallNumber;
+use super::disaster::Disaster;
+use crate::ua::{CallNumber, ReplacesPolicy};
 use holdline_wire::Time;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// One of the two ends of a call.
@@ -12,17 +14,6 @@ pub enum End {
     Caller,
     /// The downstream UA.
     Callee,
-}
-
-/// What happens to the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Death {
-    /// Its link is cut both ways; it runs on, and may be heard again after a while.
-    Cut(Option<Duration>),
-    /// Its process is killed, so that its ports refuse; it may be started again with nothing.
-    Killed(Option<Duration>),
-    /// It is stopped and goes on after this time, with all that waited in its socket.
-    Paused(Duration),
 }
 
 /// What a call does at a moment.
@@ -47,6 +38,17 @@ pub struct Step {
     pub act: Act,
 }
 
+/// When the callee of a call sends RTP, where its session allows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// A packet each 20 ms.
+    Steady,
+    /// With the pauses of silence suppression.
+    Pauses,
+    /// Never, though its description says so.
+    Never,
+}
+
 /// A call from start to end.
 #[derive(Clone, Debug)]
 pub struct CallPlan {
@@ -54,61 +56,102 @@ pub struct CallPlan {
     pub number: CallNumber,
     /// When the INVITE leaves.
     pub place: Time,
+    /// How long the callee rings.
+    pub ring: Duration,
+    /// Whether it rings with early media.
+    pub early_media: bool,
+    /// What the callee does with Replaces.
+    pub replaces: ReplacesPolicy,
+    /// When the callee sends RTP.
+    pub sound: Sound,
     /// What it does then, in order; the last is the hang-up.
     pub steps: Vec<Step>,
 }
 
 impl CallPlan {
+    /// A call that is answered at once by a callee who knows Replaces, and talks.
+    pub fn new(number: CallNumber, place: Time) -> CallPlan {
+        CallPlan {
+            number,
+            place,
+            ring: Duration::ZERO,
+            early_media: false,
+            replaces: ReplacesPolicy::Accept,
+            sound: Sound::Steady,
+            steps: Vec::new(),
+        }
+    }
+
     /// The hang-up.
     pub fn hangup(&self) -> Step {
         self.steps[self.steps.len() - 1]
     }
 }
 
-/// The disaster.
-#[derive(Clone, Copy, Debug)]
-pub struct Disaster {
-    /// Which node, by its place in the list.
-    pub node: usize,
-    /// When.
+/// Somebody whom trouble may meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Party {
+    /// The agent.
+    Agent,
+    /// A node, by its place in the list.
+    Node(usize),
+    /// The downstream UA.
+    Callee,
+    /// The store that the nodes share.
+    Store,
+}
+
+/// A trouble's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The node's process is killed, so that its ports refuse; afterwards it starts with nothing.
+    Killed(usize),
+    /// The node's link is cut both ways; it runs on.
+    Cut(usize),
+    /// The process is stopped; afterwards it goes on with all that waited in its socket.
+    Paused(Party),
+    /// Nothing gets from the first to the second.
+    Deaf(Party, Party),
+    /// Nothing gets from one to the other, either way.
+    Parted(Party, Party),
+    /// From the first to the second so many more datagrams in a thousand are lost.
+    Lossy(Party, Party, u64),
+    /// The store answers nobody's requests but with an error.
+    StoreDown,
+}
+
+/// Something that goes wrong for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// From then on.
     pub at: Time,
-    /// How.
-    pub death: Death,
+    /// For so long; `None` for ever.
+    pub lasts: Option<Duration>,
+    /// What it is.
+    pub what: What,
 }
 
-/// What the store does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreFault {
-    /// Answers with a delay.
-    None,
-    /// Cannot be reached from the first to the second moment.
-    Down(Time, Time),
+impl Trouble {
+    /// When it is over.
+    pub fn until(&self) -> Time {
+        self.lasts.map_or(Time::NEVER, |lasts| self.at + lasts)
+    }
 }
 
-/// A trunk document handed to the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Document {
-    /// All nodes.
-    Full,
-    /// Without the dead node.
-    Without,
+/// A trunk document handed to the agent: all nodes, but for what it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Document {
+    /// Nodes that it leaves out.
+    pub without: BTreeSet<usize>,
+    /// Nodes that are inactive in it.
+    pub inactive: BTreeSet<usize>,
     /// Cut off in the middle.
-    Broken,
+    pub broken: bool,
 }
 
-/// The whole of a scenario.
+/// What the network does to every datagram.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    /// The seed that drew it.
-    pub seed: u64,
-    /// How many nodes.
-    pub nodes: usize,
-    /// Whether all nodes share one IP address.
-    pub one_address: bool,
-    /// The calls, in the order they are placed.
-    pub calls: Vec<CallPlan>,
-    /// The node's death.
-    pub disaster: Disaster,
+pub struct Conditions {
     /// Whether closed ports refuse; many networks let no ICMP pass.
     pub icmp: bool,
     /// Datagrams lost, in a thousand.
@@ -117,16 +160,69 @@ pub struct Plan {
     pub duplicates: u64,
     /// Whether datagrams may overtake each other.
     pub reorder: bool,
+    /// The shortest and the longest delay, one way.
+    pub delay: (Duration, Duration),
+    /// RTP packets lost on their way to the agent, in a thousand.
+    pub rtp_loss: u64,
+    /// How much later than others they come at most.
+    pub rtp_jitter: Duration,
+}
+
+/// By which rules a world is judged.
+#[derive(Clone, Debug)]
+pub enum Rules {
+    /// Those of the first campaign, where everything is known of the one death.
+    Disaster(Disaster),
+    /// Those of storms and stories, which hold whatever happens.
+    Storm,
+}
+
+/// The whole of a scenario.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed that drew it, and that draws what the network does.
+    pub seed: u64,
+    /// How it is judged.
+    pub rules: Rules,
+    /// How many calls each node takes.
+    pub nodes: Vec<usize>,
+    /// Whether all nodes share one IP address.
+    pub one_address: bool,
+    /// The calls, in the order they are placed.
+    pub calls: Vec<CallPlan>,
+    /// What goes wrong.
+    pub troubles: Vec<Trouble>,
+    /// The network.
+    pub network: Conditions,
     /// The store's longest delay.
     pub store_delay: Duration,
-    /// The store's fault.
-    pub store_fault: StoreFault,
     /// What the config source says, and when.
     pub documents: Vec<(Time, Document)>,
-    /// How long the callee rings.
-    pub ring: Duration,
     /// When the world ends.
     pub end: Time,
+}
+
+impl Plan {
+    /// The death of the first campaign.
+    pub fn disaster(&self) -> Option<Disaster> {
+        match self.rules {
+            Rules::Disaster(disaster) => Some(disaster),
+            Rules::Storm => None,
+        }
+    }
+
+    /// The call with this number.
+    pub fn call(&self, number: CallNumber) -> Option<&CallPlan> {
+        let found = usize::try_from(number.checked_sub(1)?).ok()?;
+        let call = self.calls.get(found).filter(|call| call.number == number);
+        call.or_else(|| self.calls.iter().find(|call| call.number == number))
+    }
+
+    /// The last hang-up.
+    pub fn last_hangup(&self) -> Time {
+        let hangups = self.calls.iter().map(|call| call.hangup().at);
+        hangups.max().unwrap_or(Time::ZERO)
+    }
 }
 
 /// The moment `ms` milliseconds after the start.
@@ -136,157 +232,4 @@ pub fn at_ms(ms: u64) -> Time {
 
 /// How long after the last hang-up nothing may be left: transactions need 32 s, and the BYE of
 /// one that went unanswered the same again; dialogs that moved away are remembered for 64 s.
-const AFTERMATH: Duration = Duration::from_secs(135);
-
-impl Plan {
-    /// Draws the scenario of `seed`; most have 5 to 50 calls.
-    pub fn draw(seed: u64, calls: Option<usize>) -> Plan {
-        let mut draw = Draw::new(seed, 1);
-        let drawn = if draw.chance(50) {
-            150
-        } else {
-            5 + draw.below(46) as usize
-        };
-        let count = calls.unwrap_or(drawn);
-        let pace = Duration::from_millis(5);
-        let placed = at_ms(1000) + pace * count as u32;
-        let ring = draw.ms(0, 300);
-        let settled = placed + Duration::from_millis(3000);
-        let disaster = Disaster {
-            node: draw.below(3) as usize,
-            at: settled + draw.ms(0, 2000),
-            death: draw_death(&mut draw),
-        };
-        let calls: Vec<CallPlan> = (1..)
-            .take(count)
-            .map(|number| draw_call(&mut draw, number, pace, &disaster))
-            .collect();
-        let last = calls
-            .iter()
-            .map(|call| call.hangup().at)
-            .max()
-            .unwrap_or(settled);
-        let store_fault = if draw.chance(100) {
-            let from = disaster.at + draw.ms(0, 800);
-            StoreFault::Down(from, from + draw.ms(20, 150))
-        } else {
-            StoreFault::None
-        };
-        Plan {
-            seed,
-            nodes: 3,
-            one_address: draw.chance(250),
-            documents: draw_documents(&mut draw, &disaster),
-            calls,
-            disaster,
-            icmp: draw.chance(600),
-            loss: 10,
-            duplicates: if draw.chance(300) { 10 } else { 0 },
-            reorder: draw.chance(700),
-            store_delay: draw.ms(1, 15),
-            store_fault,
-            ring,
-            end: last + AFTERMATH,
-        }
-    }
-}
-
-fn draw_death(draw: &mut Draw) -> Death {
-    match draw.below(8) {
-        0 | 1 => Death::Cut(None),
-        2 => Death::Cut(Some(draw.ms(2500, 8000))),
-        3 | 4 => Death::Killed(None),
-        5 => Death::Killed(Some(Duration::from_millis(100))),
-        6 => Death::Killed(Some(draw.ms(50, 6000))),
-        _ => Death::Paused(draw.ms(2500, 8000)),
-    }
-}
-
-fn draw_end(draw: &mut Draw) -> End {
-    if draw.chance(500) {
-        End::Caller
-    } else {
-        End::Callee
-    }
-}
-
-fn draw_call(draw: &mut Draw, number: CallNumber, pace: Duration, disaster: &Disaster) -> CallPlan {
-    let death = disaster.at;
-    let mut steps = Vec::new();
-    let mut step = |at, by, act| steps.push(Step { at, by, act });
-    if draw.chance(80) {
-        // Placed when the node is dead but nobody knows, or soon after.
-        // (A paused node would place it as well, once it goes on: X26 is not built so far.)
-        let paused = matches!(disaster.death, Death::Paused(_));
-        let place = death + draw.ms(if paused { 500 } else { 0 }, 3000);
-        step(death + draw.ms(10_000, 12_000), draw_end(draw), Act::Hangup);
-        return CallPlan {
-            number,
-            place,
-            steps,
-        };
-    }
-    let place = at_ms(1000) + pace * number + draw.between(Duration::ZERO, pace);
-    // Before the death: a hold that is on when the node dies, or one that is in flight then.
-    let holder = draw_end(draw);
-    let mut held = false;
-    match draw.below(10) {
-        0 | 1 => {
-            step(place + draw.ms(1500, 2000), holder, Act::Hold);
-            held = true;
-        }
-        2 => {
-            step(death + draw.ms(0, 1500), holder, Act::Hold);
-            held = true;
-        }
-        _ => {}
-    }
-    let by = draw_end(draw);
-    match draw.below(12) {
-        // Hung up around the move.
-        0 => step(death + draw.ms(0, 1200), by, Act::Hangup),
-        // Hung up long before it; the death finds nothing.
-        1 => step(place + draw.ms(2200, 2600), by, Act::Hangup),
-        _ => {
-            let later = death + draw.ms(3500, 4500);
-            match draw.below(4) {
-                0 | 1 if held => step(later, holder, Act::Unhold),
-                0 => step(later, draw_end(draw), Act::Hold),
-                1 => {
-                    let who = draw_end(draw);
-                    step(later, who, Act::Hold);
-                    step(later + Duration::from_millis(2500), who, Act::Unhold);
-                }
-                _ => {}
-            }
-            step(death + draw.ms(10_000, 12_000), by, Act::Hangup);
-        }
-    }
-    steps.sort_by_key(|step| step.at);
-    let hangup = steps.iter().position(|step| step.act == Act::Hangup);
-    steps.truncate(hangup.map_or(steps.len(), |at| at + 1));
-    CallPlan {
-        number,
-        place,
-        steps,
-    }
-}
-
-fn draw_documents(draw: &mut Draw, disaster: &Disaster) -> Vec<(Time, Document)> {
-    let mut documents = vec![(at_ms(draw.below(50)), Document::Full)];
-    if draw.chance(300) {
-        documents.push((at_ms(1000 + draw.below(3000)), Document::Full));
-    }
-    if draw.chance(200) {
-        documents.push((at_ms(1000 + draw.below(8000)), Document::Broken));
-    }
-    if draw.chance(400) {
-        let found = disaster.at + draw.ms(100, 3000);
-        documents.push((found, Document::Without));
-        if draw.chance(500) {
-            // A poll answered from a cache brings the dead node back.
-            documents.push((found + draw.ms(10, 2000), Document::Full));
-        }
-    }
-    documents
-}
+pub const AFTERMATH: Duration = Duration::from_secs(135);

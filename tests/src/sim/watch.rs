@@ -1,6 +1,6 @@
 //! What was seen of each call, and the verdicts on it.
 
-use super::plan::{Act, CallPlan, End};
+use super::plan::{Act, End};
 use crate::ua::{By, CallNumber, Out};
 use holdline_agent::core::Event as AgentEvent;
 use holdline_wire::Time;
@@ -77,16 +77,23 @@ pub struct Watch {
     by_call_id: HashMap<Box<str>, CallNumber>,
     /// What must not be.
     pub failures: Vec<Failure>,
-    /// Nodes that the agent holds for dead.
-    condemned: Vec<SocketAddr>,
-    /// The verdict's moment.
-    pub verdict: Option<Time>,
+    /// Nodes that the agent holds for dead, and since when.
+    pub condemned: BTreeMap<SocketAddr, Time>,
+    /// When nodes were held for dead.
+    pub verdicts: Vec<(Time, SocketAddr)>,
+    /// When nodes could be used, for the first time or again.
+    pub returns: Vec<(Time, SocketAddr)>,
 }
 
 impl Watch {
     /// What is known of a call.
     pub fn call(&mut self, call: CallNumber) -> &mut Seen {
         self.calls.entry(call).or_default()
+    }
+
+    /// What is known of a call that was placed.
+    pub fn seen(&self, call: CallNumber) -> Option<&Seen> {
+        self.calls.get(&call)
     }
 
     /// All calls.
@@ -115,8 +122,8 @@ impl Watch {
         self.by_call_id.get(call_id).copied()
     }
 
-    /// What a user agent told.
-    pub fn heard_ua(&mut self, at: Time, end: End, out: &Out) {
+    /// What a user agent told; `twice` where its end may come twice.
+    pub fn heard_ua(&mut self, at: Time, end: End, out: &Out, twice: bool) {
         match out {
             Out::Answered { call, .. } => {
                 self.call(*call).answered.insert(end, at);
@@ -145,7 +152,7 @@ impl Watch {
                     status: *status,
                 };
                 let seen = self.call(*call);
-                if seen.ended.insert(end, ending).is_some() {
+                if seen.ended.insert(end, ending).is_some() && !twice {
                     self.fail(at, Some(*call), format!("ended twice at the {end:?}"));
                 }
             }
@@ -153,15 +160,8 @@ impl Watch {
         }
     }
 
-    /// What the agent told; `victim` is the node that the seed kills, from `death` on.
-    pub fn heard_agent(
-        &mut self,
-        at: Time,
-        event: &AgentEvent,
-        victim: SocketAddr,
-        death: Time,
-        broken_document: bool,
-    ) {
+    /// What the agent told.
+    pub fn heard_agent(&mut self, at: Time, event: &AgentEvent, broken_document: bool) {
         match event {
             AgentEvent::CallPlaced { call, node } => self.placed(at, call, *node),
             AgentEvent::CallMoved { call, node, .. } => {
@@ -182,39 +182,24 @@ impl Watch {
                     self.call(number).lost = Some(*status);
                 }
             }
+            // Without a verdict it was restarted: it lives and takes calls (spec: X39).
             AgentEvent::FailoverStarted {
                 node,
-                calls,
-                verdict,
+                verdict: Some(_),
                 ..
             } => {
-                if *node == victim && at >= death {
-                    self.verdict.get_or_insert(at);
-                } else {
-                    self.fail(
-                        at,
-                        None,
-                        format!("false verdict on {node} with {calls} calls"),
-                    );
-                }
-                // Without a verdict it was restarted: it lives and takes calls (spec: X39).
-                if verdict.is_some() {
-                    self.condemned.push(*node);
-                }
+                self.verdicts.push((at, *node));
+                self.condemned.insert(*node, at);
             }
-            AgentEvent::NodeAlive { node } => self.condemned.retain(|dead| dead != node),
+            AgentEvent::NodeAlive { node } => {
+                self.returns.push((at, *node));
+                self.condemned.remove(node);
+            }
             AgentEvent::TrunkRefused { reason } if !broken_document => {
                 self.fail(at, None, format!("good trunk document refused: {reason}"));
             }
             AgentEvent::PortRefused { local, .. } => {
                 self.fail(at, None, format!("agent could not open {local}"));
-            }
-            AgentEvent::Ignored { from, reason } => {
-                self.fail(
-                    at,
-                    None,
-                    format!("agent ignored a message of {from}: {reason}"),
-                );
             }
             _ => {}
         }
@@ -225,7 +210,7 @@ impl Watch {
             return;
         };
         self.call(number).node = Some(node);
-        if self.condemned.contains(&node) {
+        if self.condemned.contains_key(&node) {
             // spec: D5
             self.fail(at, Some(number), format!("placed on {node}, which is dead"));
         }
@@ -264,63 +249,4 @@ impl Watch {
             }
         }
     }
-
-    /// The verdict on one call when all is over.
-    pub fn judge_end(&mut self, at: Time, plan: &CallPlan, death: Time) {
-        let number = plan.number;
-        let seen = self.call(number).clone();
-        let mut wrong = Vec::new();
-        let hangup = plan.hangup();
-        let moving = hangup.at + ms(100) >= death && hangup.at <= death + ms(3000);
-        let Some((hung_up_at, by)) = seen.hung_up else {
-            return self.fail(at, Some(number), "never came to its hang-up");
-        };
-        for end in [End::Caller, End::Callee] {
-            let Some(ending) = seen.ended.get(&end) else {
-                if seen.answered.contains_key(&end) {
-                    wrong.push(format!("never ended at the {end:?}"));
-                }
-                continue;
-            };
-            if ending.at < hung_up_at {
-                wrong.push(format!(
-                    "ended at the {end:?} before its hang-up: {ending:?}"
-                ));
-            }
-            let expected = if end == by { By::Local } else { By::Peer };
-            if !moving && ending.by != expected {
-                wrong.push(format!(
-                    "ended at the {end:?} by {:?}: {ending:?}",
-                    ending.by
-                ));
-            }
-            if !moving && end == by && ending.status != 200 {
-                wrong.push(format!("hang-up answered with {}", ending.status));
-            }
-        }
-        if !moving && seen.answered.len() != 2 {
-            wrong.push("was not answered at both ends".to_owned());
-        }
-        if let Some(status) = seen.lost
-            && !moving
-        {
-            wrong.push(format!("lost, last refusal {status}"));
-        }
-        if seen.told_ended != 1 {
-            wrong.push(format!("its end was told {} times", seen.told_ended));
-        }
-        if seen.affected && !moving && seen.moved != 1 {
-            wrong.push(format!("moved {} times", seen.moved));
-        }
-        if !seen.on_victim && (seen.moved > 0 || seen.replaces_sent > 0) {
-            wrong.push("was on another node, but was moved".to_owned());
-        }
-        for what in wrong {
-            self.fail(at, Some(number), what);
-        }
-    }
-}
-
-fn ms(n: u64) -> std::time::Duration {
-    std::time::Duration::from_millis(n)
 }

@@ -129,6 +129,13 @@ impl Ua {
         self.legs_of(call).filter(|leg| leg.is_live()).count()
     }
 
+    /// How many dialogs of `call` are confirmed and live.
+    pub fn confirmed_dialogs(&self, call: CallNumber) -> usize {
+        self.legs_of(call)
+            .filter(|leg| leg.state == State::Up)
+            .count()
+    }
+
     /// The calls with a live dialog, in order.
     pub fn calls(&self) -> impl Iterator<Item = CallNumber> + '_ {
         self.calls

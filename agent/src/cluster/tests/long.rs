@@ -126,3 +126,39 @@ fn outages_freezes_mutes_and_stale_streams_condemn_nobody_and_hide_no_death() {
         assert_eq!(world.deaths(), 1, "{context}");
     }
 }
+
+/// A network at its worst: a tenth of all packets lost, 50 ms of jitter, each way.
+fn awful(streams: u64) -> SimNode {
+    SimNode {
+        delay: ms(10),
+        jitter: ms(50),
+        loss_percent: 10,
+        streams,
+        ..SimNode::default()
+    }
+}
+
+/// Runs such a network for so many hours; nobody may be held for dead.
+fn soak(hours: u64, seed: u8) {
+    let mut world = World::new(vec![awful(0), awful(1), awful(4)], seed);
+    for hour in 1..=hours {
+        world.run(Duration::from_secs(3600));
+        assert_eq!(world.deaths(), 0, "hour {hour}: {:?}", world.log.last());
+        world.log.clear();
+        world.probes.clear();
+    }
+}
+
+// spec: X21a
+#[test]
+fn ten_percent_loss_and_50_ms_of_jitter_condemn_nobody_in_an_hour() {
+    soak(1, 7);
+}
+
+/// The whole day: `make sim-soak`.
+// spec: X21a
+#[test]
+#[ignore = "runs for minutes"]
+fn a_day_of_ten_percent_loss_and_50_ms_of_jitter_condemns_nobody() {
+    soak(24, 8);
+}

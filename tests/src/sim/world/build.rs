@@ -50,13 +50,9 @@ pub(super) fn node_ports(plan: &Plan, n: usize) -> (u16, u16) {
     (10_000 + 15_000 * n, 24_999 + 15_000 * n)
 }
 
-pub(super) fn ua(ip: &str, seed: u64, purpose: u8, ring: Duration) -> Ua {
+pub(super) fn ua(ip: &str, seed: u64, purpose: u8) -> Ua {
     let sip = address(&format!("{ip}:5060"));
-    let profile = Profile {
-        ring,
-        ..Profile::new(sip)
-    };
-    let mut ua = Ua::new(profile, Tokens::new(seed_bytes(seed, purpose)));
+    let mut ua = Ua::new(Profile::new(sip), Tokens::new(seed_bytes(seed, purpose)));
     let ports = ua::ports(sip.ip(), 10_000, 27_000);
     ua.handle(Time::ZERO, Input::Other(ua::In::Ports(ports)));
     ua
@@ -72,7 +68,7 @@ impl World {
         let base = NodeConfig::new(sip, callee, &incarnation, seed_bytes(seed, purpose));
         let config = NodeConfig {
             ports: node_ports(&self.plan, n),
-            capacity: 2000,
+            capacity: self.plan.nodes[n],
             upstream: vec!["10.0.0.1/32".parse().expect("a network")],
             ..base
         };

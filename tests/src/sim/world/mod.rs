@@ -5,13 +5,15 @@ mod scenario;
 mod serving;
 mod streams;
 mod traffic;
+mod trouble;
 
 use super::draw::Draw;
 use super::host::{Core, Host, HostId, Item};
+use super::judge::Memory;
 use super::media::Relays;
 use super::mutant::{Kind, Mutant, Mutation};
-use super::network::Network;
-use super::plan::{Death, Document, Plan};
+use super::network::{Links, Network};
+use super::plan::{Document, Plan, Rules};
 use super::sample::Samples;
 use super::transcript::Transcript;
 use super::watch::Watch;
@@ -21,7 +23,7 @@ use build::{address, node_address, node_ports, ua};
 use bytes::Bytes;
 use holdline_relay::{GroupId, Report, StreamId};
 use holdline_wire::{Time, TransportKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -67,10 +69,10 @@ enum Event {
     Step(usize, usize),
     /// The config source is heard.
     Document(Document),
-    /// The node dies.
-    Strike,
-    /// It is back.
-    Revive,
+    /// A trouble of the plan begins.
+    Begin(usize),
+    /// It ends.
+    Finish(usize),
     /// The store gets to a request.
     StoreDo {
         host: HostId,
@@ -112,8 +114,22 @@ pub struct World {
     mutation: Option<Mutation>,
     version: u64,
     dirty: bool,
-    /// Streams heard of each group, by the parity of their packets.
-    heard: BTreeMap<GroupId, [u32; 2]>,
+    /// The plan's troubles under way.
+    active: BTreeSet<usize>,
+    /// Which ways they leave open.
+    pub(super) links: Links,
+    /// The calls whose streams are heard of each group, with the parity of their packets.
+    heard: BTreeMap<GroupId, Vec<(u64, usize)>>,
+    /// What comes to the agent in this tick and in later ones: streams, newest packet.
+    coming: VecDeque<BTreeMap<GroupId, (u32, Time)>>,
+    /// When the agent's relay ticked last.
+    ticked: Time,
+    /// When the agent was stopped last.
+    stopped: Time,
+    /// What the rules of storms remember.
+    pub(super) memory: Memory,
+    /// Nothing is probed any more.
+    quiet: bool,
     /// Groups whose ports refuse, and a stream that met it.
     refusing: BTreeMap<GroupId, StreamId>,
     ticks: u64,
@@ -133,11 +149,8 @@ impl World {
             sip,
             build::AGENT_PORTS,
         )];
-        for (name, ip, purpose, ring) in [
-            ("caller", "10.0.0.2", 11, Duration::ZERO),
-            ("callee", "10.0.0.3", 12, plan.ring),
-        ] {
-            let core = Core::Ua(Box::new(ua(ip, seed, purpose, ring)));
+        for (name, ip, purpose) in [("caller", "10.0.0.2", 11), ("callee", "10.0.0.3", 12)] {
+            let core = Core::Ua(Box::new(ua(ip, seed, purpose)));
             hosts.push(Host::new(
                 name,
                 core,
@@ -161,13 +174,20 @@ impl World {
             next: 0,
             version: 0,
             dirty: true,
+            active: BTreeSet::new(),
+            links: Links::default(),
             heard: BTreeMap::new(),
+            coming: VecDeque::new(),
+            ticked: Time::ZERO,
+            stopped: Time::ZERO,
+            memory: Memory::default(),
+            quiet: false,
             refusing: BTreeMap::new(),
             ticks: 0,
             about: None,
             plan,
         };
-        for n in 0..world.plan.nodes {
+        for n in 0..world.plan.nodes.len() {
             let core = world.node_core(n, 0);
             let (sip, media) = (node_address(&world.plan, n), node_ports(&world.plan, n));
             let name = format!("node{}", n + 1);
@@ -184,18 +204,18 @@ impl World {
         for (at, document) in self.plan.documents.clone() {
             self.at(at, Event::Document(document));
         }
-        let disaster = self.plan.disaster;
-        self.at(disaster.at, Event::Strike);
-        self.at(disaster.at + Duration::from_secs(2), Event::Recovered);
+        for index in 0..self.plan.troubles.len() {
+            let trouble = self.plan.troubles[index];
+            self.at(trouble.at, Event::Begin(index));
+            if trouble.lasts.is_some() {
+                self.at(trouble.until(), Event::Finish(index));
+            }
+        }
+        if let Rules::Disaster(disaster) = self.plan.rules {
+            self.at(disaster.at + Duration::from_secs(2), Event::Recovered);
+        }
         self.at(self.plan.end, Event::Quiet);
         self.plan.end = self.plan.end + QUIET;
-        let back = match disaster.death {
-            Death::Cut(back) | Death::Killed(back) => back,
-            Death::Paused(back) => Some(back),
-        };
-        if let Some(back) = back {
-            self.at(disaster.at + back, Event::Revive);
-        }
         for index in 0..self.plan.calls.len() {
             self.at(self.plan.calls[index].place, Event::Place(index));
             for step in 0..self.plan.calls[index].steps.len() {
@@ -245,9 +265,9 @@ impl World {
             Event::Tick => self.tick(),
             Event::Place(index) => self.place(index),
             Event::Step(call, step) => self.act(call, step),
-            Event::Document(document) => self.document(document),
-            Event::Strike => self.strike(),
-            Event::Revive => self.revive(),
+            Event::Document(document) => self.document(&document),
+            Event::Begin(index) => self.begin(index),
+            Event::Finish(index) => self.finish(index),
             Event::StoreDo { host, run, request } => self.store_do(host, run, request),
             Event::StoreReply { host, run, reply } => {
                 if self.hosts[host].run == run {
@@ -255,8 +275,15 @@ impl World {
                 }
             }
             Event::Report { host, run, report } => self.report(host, run, report),
-            Event::Recovered => self.judge_recovery(),
-            Event::Quiet => self.hosts[AGENT].paused = true,
+            Event::Recovered => {
+                if let Rules::Disaster(disaster) = self.plan.rules {
+                    self.judge_recovery(disaster.at);
+                }
+            }
+            Event::Quiet => {
+                self.quiet = true;
+                self.hosts[AGENT].paused = true;
+            }
         }
     }
 

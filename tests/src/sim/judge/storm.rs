@@ -1,0 +1,487 @@
+//! The rules of storms and stories, which hold whatever happens. They are asked at every message,
+//! every event of a program and every 100 ms:
+//!
+//! - A verdict needs a reason: for the last while the node was killed, cut off, parted from the
+//!   agent one way or both, or stood still for more than [`BLINK`]. Loss of any degree, delay, a
+//!   halt of the agent itself, trouble between node and downstream UA or store are none.
+//! - Nothing but probes is sent to a node that is held for dead, unless it spoke since.
+//! - A call that is up has at most one confirmed dialog at the downstream UA, and its media flow
+//!   both ways as its ends want, or flow again within [`World::patience`] from the moment that a
+//!   node was there for it.
+//! - A call ends by a hang-up, or because its far end refuses Replaces, or because no node was
+//!   there for as long as calls are held.
+//!
+//! What cannot be judged here, and is not: media of a call whose node is parted from the
+//! downstream UA (nobody tells the agent); a call that the store never heard of, or whose node
+//! dies when it was told of the hang-up and had not told the other end. What is not built and therefore excused, but only for
+//! the calls that it meets: a call whose setup met a trouble may ring twice at the downstream UA
+//! (spec: X26); a downstream UA that refuses Replaces is left with its dialog (spec: X32, X27);
+//! so is one that has just accepted the Replaces of a node
+//! which falls away before the agent heard of it, and such a call may be lost.
+
+use crate::sim::host::{Core, HostId};
+use crate::sim::network::STORE;
+use crate::sim::plan::{CallPlan, End, Party, Trouble, What};
+use crate::sim::watch::Seen;
+use crate::sim::world::{AGENT, CALLEE, NODES, World};
+use crate::ua::{CallNumber, ReplacesPolicy};
+use holdline_agent::cluster::NodeState;
+use holdline_agent::core::Event as AgentEvent;
+use holdline_wire::Time;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Standing still for so long or less is no reason for a verdict.
+pub const BLINK: Duration = Duration::from_millis(30);
+/// How often calls are looked at.
+pub(in crate::sim) const LOOK: u64 = 10;
+
+/// What the rules remember.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Since when each call could be expected to be well.
+    calm: BTreeMap<CallNumber, Time>,
+    /// Calls that are known not to be well: told once.
+    told: BTreeSet<CallNumber>,
+    /// When each node was last heard by the agent with anything but the answer to a probe.
+    spoke: BTreeMap<SocketAddr, Time>,
+    /// When some node could have taken a call, last.
+    usable: Time,
+    /// Calls that were being set up when a trouble began or ended.
+    pub(super) disturbed_setup: BTreeSet<CallNumber>,
+    /// Calls that were lost while the downstream UA may go on with a dialog.
+    pub(super) stranded: BTreeSet<CallNumber>,
+}
+
+impl World {
+    /// How long a call may take to recover: 2 s (spec: D1), what the network's delay adds to
+    /// RTT + 1.5 s and to the messages of a move, and where much is lost, repetitions of an
+    /// INVITE after 0.5, 1 and 2 s (RFC 3261 17.1.1.2).
+    fn patience(&self) -> Duration {
+        let network = &self.plan.network;
+        let repeated = match network.loss {
+            0..=4 => Duration::ZERO,
+            5..=19 => Duration::from_millis(1500),
+            _ => Duration::from_millis(4000),
+        };
+        // A node that hears nothing may speak on: that clears it for so long (spec: D34).
+        let deaf = |trouble: &Trouble| matches!(trouble.what, What::Deaf(Party::Agent, _));
+        let speaks = match self.plan.troubles.iter().any(deaf) {
+            true => Duration::from_millis(1500),
+            false => Duration::ZERO,
+        };
+        Duration::from_secs(2) + network.delay.1 * 8 + repeated + speaks
+    }
+
+    /// The place of the node with this address in the list.
+    pub(in crate::sim) fn node_index(&self, node: SocketAddr) -> Option<usize> {
+        let hosts = self.hosts.iter().skip(NODES);
+        hosts.map(|host| host.sip).position(|sip| sip == node)
+    }
+
+    /// A verdict needs a reason.
+    pub(super) fn storm_heard_agent(&mut self, event: &AgentEvent) {
+        match event {
+            AgentEvent::FailoverStarted {
+                node,
+                calls,
+                verdict,
+                ..
+            } => {
+                let Some(index) = self.node_index(*node) else {
+                    return;
+                };
+                let after = Duration::from_millis(500) + self.plan.network.delay.1 * 4;
+                let reason = |trouble: &&Trouble| match verdict {
+                    Some(_) => {
+                        condemns(trouble, index)
+                            && trouble.at <= self.now
+                            && self.now <= trouble.until() + after
+                    }
+                    // Dialogs that it does not know: it was restarted, or owns them no longer.
+                    None => trouble.at <= self.now && touches(trouble, index),
+                };
+                if !self.plan.troubles.iter().any(|trouble| reason(&trouble)) {
+                    let what = format!("false verdict on {node} with {calls} calls");
+                    self.watch.fail(self.now, None, what);
+                }
+            }
+            AgentEvent::CallLost { call, status, .. } => {
+                let Some(number) = self.watch.call_of(call) else {
+                    return;
+                };
+                let refuses = self
+                    .plan
+                    .call(number)
+                    .is_some_and(|call| call.replaces != ReplacesPolicy::Accept);
+                let refuses = refuses || self.is_torn(number) || self.may_be_unwritten();
+                if refuses {
+                    self.memory.stranded.insert(number);
+                }
+                let waited = self.now.since(self.memory.usable);
+                if !refuses && waited < Duration::from_secs(15) {
+                    let what =
+                        format!("lost, last refusal {status}, {waited:?} after a node was there");
+                    self.watch.fail(self.now, Some(number), what);
+                }
+            }
+            AgentEvent::Ignored { from, reason } => {
+                // A node that has left the document is a stranger.
+                let left = self
+                    .plan
+                    .documents
+                    .iter()
+                    .any(|(_, document)| !document.without.is_empty());
+                if !(left && *reason == "unknown source") {
+                    let what = format!("agent ignored a message of {from}: {reason}");
+                    self.watch.fail(self.now, None, what);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A message leaves the agent.
+    pub(in crate::sim) fn judge_sent(
+        &mut self,
+        host: HostId,
+        to: HostId,
+        call: Option<CallNumber>,
+        bytes: &[u8],
+    ) {
+        if host != AGENT
+            || to < NODES
+            || bytes.starts_with(b"OPTIONS ")
+            || bytes.starts_with(b"SIP/2.0")
+        {
+            return;
+        }
+        let node = self.hosts[to].sip;
+        // A BYE that left while the node lived (spec: X28) may be repeated.
+        let farewell = [&b"moved"[..], b"failover failed"];
+        let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        if bytes.starts_with(b"BYE ") && farewell.into_iter().any(has) {
+            return;
+        }
+        let Some(since) = self.watch.condemned.get(&node) else {
+            return;
+        };
+        if self
+            .memory
+            .spoke
+            .get(&node)
+            .is_none_or(|spoke| spoke < since)
+        {
+            let end = bytes
+                .iter()
+                .position(|&byte| byte == b'\r')
+                .unwrap_or(bytes.len());
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            let what = format!("sent to {node}, known dead: {head}");
+            self.watch.fail(self.now, call, what);
+        }
+    }
+
+    /// A message comes to the agent's socket.
+    pub(in crate::sim) fn note_spoken(&mut self, from: HostId, to: HostId, bytes: &[u8]) {
+        let probe =
+            bytes.starts_with(b"SIP/2.0") && bytes.windows(7).any(|window| window == b"OPTIONS");
+        if to == AGENT && from >= NODES && !probe {
+            self.memory.spoke.insert(self.hosts[from].sip, self.now);
+        }
+    }
+
+    /// A trouble begins or ends: whom it meets may need time again.
+    pub(in crate::sim) fn disturb(&mut self, what: What) {
+        for index in 0..self.plan.calls.len() {
+            let number = self.plan.calls[index].number;
+            if self.plan.calls[index].place > self.now {
+                continue;
+            }
+            let seen = self.watch.call(number);
+            let node = seen.node;
+            let (moving, setup) = (seen.good_since.is_none(), seen.answered.len() < 2);
+            let met = node
+                .and_then(|node| self.node_index(node))
+                .is_some_and(|node| {
+                    let trouble = Trouble {
+                        at: self.now,
+                        lasts: None,
+                        what,
+                    };
+                    touches(&trouble, node)
+                });
+            if met || moving || what == What::Paused(Party::Agent) {
+                self.memory.calm.insert(number, self.now);
+            }
+            if setup {
+                self.memory.disturbed_setup.insert(number);
+            }
+        }
+    }
+
+    /// A call is placed: perhaps in the middle of a trouble.
+    pub(in crate::sim) fn note_placed(&mut self, call: CallNumber) {
+        let troubled = |trouble: &Trouble| trouble.at <= self.now && self.now <= trouble.until();
+        if self.plan.troubles.iter().any(troubled) {
+            self.memory.disturbed_setup.insert(call);
+        }
+    }
+
+    /// Whether some node can take a call, as the agent knows.
+    fn is_usable(&self, n: usize) -> bool {
+        let host = NODES + n;
+        let Some(Core::Agent(agent)) = &self.hosts[AGENT].core else {
+            return false;
+        };
+        let cluster = agent.cluster();
+        let known = cluster
+            .node_at(self.hosts[host].sip)
+            .and_then(|id| cluster.state(id));
+        let open = |other| self.links.open(host, other) && self.links.open(other, host);
+        known == Some(NodeState::Alive)
+            && self.hosts[host].is_running()
+            && open(AGENT)
+            && open(CALLEE)
+            && open(STORE)
+            && !self.links.store_down
+    }
+
+    /// Whether the agent may take a node for usable that is not, and nothing tells it so.
+    fn has_trap(&self) -> bool {
+        (0..self.plan.nodes.len()).any(|n| {
+            let host = NODES + n;
+            let open = |other| self.links.open(host, other) && self.links.open(other, host);
+            let visible = self.links.is_cut(host) || !self.hosts[host].is_running();
+            !(visible || open(CALLEE) && open(STORE))
+        }) || self.links.store_down
+    }
+
+    /// Every call that is up is well, or was disturbed of late.
+    pub(in crate::sim) fn look_at_calls(&mut self) {
+        let usable = (0..self.plan.nodes.len()).any(|n| self.is_usable(n));
+        if usable {
+            self.memory.usable = self.now;
+        }
+        let halted = self.hosts[AGENT].paused;
+        let excused = !usable || self.has_trap() || halted;
+        let patience = self.patience();
+        for index in 0..self.plan.calls.len() {
+            let plan = &self.plan.calls[index];
+            let number = plan.number;
+            let refuses = plan.replaces != ReplacesPolicy::Accept;
+            let held = plan
+                .steps
+                .iter()
+                .filter(|step| step.at <= self.now)
+                .map(|step| step.at)
+                .max();
+            let seen = self.watch.call(number).clone();
+            if !is_settled(&seen)
+                || refuses
+                || self.is_torn(number)
+                || seen.good_since.is_some()
+                || self.memory.told.contains(&number)
+            {
+                continue;
+            }
+            // A re-INVITE may be lost again and again, ever more slowly.
+            let asked = seen.reinvited.values().any(|(_, status)| status.is_none());
+            if excused || asked {
+                self.memory.calm.insert(number, self.now);
+                continue;
+            }
+            let answered = seen.answered.values().copied().max().unwrap_or(self.now);
+            // A re-INVITE may meet another one (491), and is repeated like an INVITE.
+            let held = held.map_or(Time::ZERO, |at| at + Duration::from_secs(4));
+            let calm = self.memory.calm.get(&number).copied().unwrap_or_default();
+            let since = calm.max(answered).max(held);
+            if self.now > since + patience && self.ua(CALLEE).live_dialogs(number) < 2 {
+                self.memory.told.insert(number);
+                let waited = self.now.since(since);
+                let node = seen
+                    .node
+                    .and_then(|node| self.node_index(node))
+                    .map(|n| n + 1);
+                let what =
+                    format!("media do not flow as they should for {waited:?}, node {node:?}");
+                self.watch.fail(self.now, Some(number), what);
+            }
+        }
+    }
+
+    /// The downstream UA told something of a call: it has one confirmed dialog at most.
+    pub(in crate::sim) fn judge_dialogs(&mut self, call: CallNumber) {
+        let up = self.ua(CALLEE).confirmed_dialogs(call);
+        if up > 1 && !self.memory.disturbed_setup.contains(&call) {
+            let what = format!("{up} confirmed dialogs at the callee");
+            self.watch.fail(self.now, Some(call), what);
+        }
+    }
+
+    /// Whether the downstream UA has accepted the Replaces of a node of which the agent has not
+    /// heard: it fell away in that moment, or stays unheard.
+    fn is_torn(&self, call: CallNumber) -> bool {
+        let replaced = self.ua(CALLEE).counts(call).replaces_accepted;
+        let moved = self.watch.seen(call).map_or(0, |seen| seen.moved);
+        replaced > moved
+    }
+
+    /// Whether the row of this call may have been left: the store was away when it ended, and
+    /// its node died before it could say so.
+    pub(super) fn may_leave_row(&self, call: CallNumber) -> bool {
+        let ends = self
+            .watch
+            .seen(call)
+            .into_iter()
+            .flat_map(|seen| seen.ended.values());
+        let mut ends = ends.map(|ending| ending.at);
+        let away = |trouble: &Trouble, at| {
+            let late = Duration::from_secs(1);
+            is_of_store(trouble.what) && trouble.at <= at + late && at <= trouble.until() + late
+        };
+        ends.any(|at| self.plan.troubles.iter().any(|trouble| away(trouble, at)))
+    }
+
+    /// Whether the store may not know of a call: it was away for a while, and the node that had
+    /// to write it may have died since.
+    fn may_be_unwritten(&self) -> bool {
+        let mut troubles = self.plan.troubles.iter();
+        troubles.any(|trouble| is_of_store(trouble.what) && trouble.at <= self.now)
+    }
+
+    /// Whether the node that was told of the hang-up died before it could tell the other end.
+    fn may_be_unheard(&self, call: CallNumber) -> bool {
+        let Some(seen) = self.watch.seen(call) else {
+            return false;
+        };
+        let (Some((at, _)), Some(node)) = (seen.hung_up, seen.node) else {
+            return false;
+        };
+        let node = self.node_index(node);
+        let died = |trouble: &Trouble| match trouble.what {
+            What::Killed(n) => {
+                Some(n) == node && trouble.at >= at && trouble.at <= at + Duration::from_secs(35)
+            }
+            _ => false,
+        };
+        self.plan.troubles.iter().any(died)
+    }
+
+    /// Whether what is left of this call at its end is excused.
+    pub(super) fn is_stranded(&self, call: CallNumber) -> bool {
+        let refuses = self
+            .plan
+            .call(call)
+            .is_some_and(|call| call.replaces != ReplacesPolicy::Accept);
+        let asked = self
+            .watch
+            .seen(call)
+            .is_some_and(|seen| seen.replaces_sent > 0);
+        let memory = &self.memory;
+        (refuses && asked)
+            || self.may_be_unheard(call)
+            || self.is_torn(call)
+            || memory.stranded.contains(&call)
+            || memory.disturbed_setup.contains(&call)
+    }
+
+    /// Whether anything is.
+    pub(super) fn has_stranded(&self) -> bool {
+        self.plan
+            .calls
+            .iter()
+            .any(|call| self.is_stranded(call.number))
+    }
+
+    /// Whether the downstream UA may have been called twice for this call.
+    pub(in crate::sim) fn rings_twice(&self, call: CallNumber) -> bool {
+        self.memory.disturbed_setup.contains(&call)
+    }
+
+    /// The verdict on one call when all is over.
+    pub(super) fn judge_storm_end(&mut self, index: usize) {
+        let plan = self.plan.calls[index].clone();
+        let seen = self.watch.call(plan.number).clone();
+        let mut wrong = Vec::new();
+        for end in [End::Caller, End::Callee] {
+            let stranded = end == End::Callee && self.is_stranded(plan.number);
+            if seen.answered.contains_key(&end) && !seen.ended.contains_key(&end) && !stranded {
+                wrong.push(format!("never ended at the {end:?}"));
+            }
+        }
+        if seen.told_ended != 1 {
+            wrong.push(format!("its end was told {} times", seen.told_ended));
+        }
+        if let Some(what) = self.unexplained(&plan, &seen) {
+            wrong.push(what);
+        }
+        for what in wrong {
+            self.watch.fail(self.now, Some(plan.number), what);
+        }
+    }
+
+    /// Why a call ended before it was hung up, if nothing explains that.
+    fn unexplained(&self, plan: &CallPlan, seen: &Seen) -> Option<String> {
+        let hung_up = seen.hung_up.map_or(Time::NEVER, |(at, _)| at);
+        let (end, ending) = seen.ended.iter().min_by_key(|(_, ending)| ending.at)?;
+        if ending.at >= hung_up {
+            return None;
+        }
+        let met = |trouble: &Trouble| {
+            let before = Duration::from_secs(3) + self.plan.network.delay.1 * 4;
+            trouble.at <= ending.at && trouble.until() + before >= plan.place
+        };
+        let troubled = self.plan.troubles.iter().any(met);
+        let setup = self.memory.disturbed_setup.contains(&plan.number) || troubled;
+        // What was lost was judged when the agent told.
+        let explained =
+            seen.lost.is_some() || self.is_torn(plan.number) || (seen.answered.len() < 2 && setup);
+        (!explained).then(|| format!("ended at the {end:?} before its hang-up: {ending:?}"))
+    }
+}
+
+/// Whether it is a call whose media can be judged: up at both ends, and nobody has hung up.
+fn is_settled(seen: &Seen) -> bool {
+    seen.answered.len() == 2 && seen.hung_up.is_none() && seen.ended.is_empty()
+}
+
+/// Whether the trouble is a reason to hold the node for dead.
+fn condemns(trouble: &Trouble, node: usize) -> bool {
+    let some = Party::Node(node);
+    let short = trouble.lasts.is_some_and(|lasts| lasts <= BLINK);
+    match trouble.what {
+        What::Killed(victim) => victim == node,
+        What::Cut(victim) => victim == node && !short,
+        What::Paused(party) => party == some && !short,
+        What::Deaf(one, other) | What::Parted(one, other) => {
+            let ends = [one, other];
+            ends.contains(&some) && ends.contains(&Party::Agent) && !short
+        }
+        What::Lossy(..) | What::StoreDown => false,
+    }
+}
+
+/// Whether the trouble has anything to do with the node.
+fn touches(trouble: &Trouble, node: usize) -> bool {
+    let some = Party::Node(node);
+    match trouble.what {
+        What::Killed(victim) | What::Cut(victim) => victim == node,
+        What::Paused(party) => party == some,
+        What::Deaf(one, other) | What::Parted(one, other) | What::Lossy(one, other, _) => {
+            [one, other].contains(&some)
+        }
+        What::StoreDown => true,
+    }
+}
+
+/// Whether the trouble keeps a node from the store.
+fn is_of_store(what: What) -> bool {
+    match what {
+        What::Deaf(one, other) | What::Parted(one, other) | What::Lossy(one, other, _) => {
+            [one, other].contains(&Party::Store)
+        }
+        what => what == What::StoreDown,
+    }
+}

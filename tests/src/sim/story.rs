@@ -1,0 +1,158 @@
+//! A scenario spelled out: `Story::new(7).nodes(3).calls(20).cut(1, 5.0)` reads as what happens.
+//! Times are seconds from the start; calls are up by the third and hung up at the end.
+
+use super::plan::{
+    AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Step, Trouble, What,
+    at_ms,
+};
+use super::{Outcome, run_plan};
+use holdline_wire::Time;
+use std::time::Duration;
+
+/// When the last trouble is over, calls go on for so long before they are hung up.
+const REST: Duration = Duration::from_secs(8);
+
+/// A scenario under construction. Nodes are counted from 0.
+#[derive(Clone, Debug)]
+pub struct Story {
+    plan: Plan,
+}
+
+fn at(seconds: f64) -> Time {
+    Time::ZERO + Duration::from_secs_f64(seconds)
+}
+
+impl Story {
+    /// Three nodes, twenty calls, a path of 5 ms without loss, and closed ports that refuse. The
+    /// seed draws what the network does with each datagram.
+    pub fn new(seed: u64) -> Story {
+        let ms = Duration::from_millis;
+        let plan = Plan {
+            seed,
+            rules: Rules::Storm,
+            nodes: vec![2000; 3],
+            one_address: false,
+            calls: Vec::new(),
+            troubles: Vec::new(),
+            network: Conditions {
+                icmp: true,
+                loss: 0,
+                duplicates: 0,
+                reorder: false,
+                delay: (ms(4), ms(6)),
+                rtp_loss: 0,
+                rtp_jitter: Duration::ZERO,
+            },
+            store_delay: ms(3),
+            documents: vec![(at_ms(10), Document::default())],
+            end: Time::ZERO,
+        };
+        Story { plan }.calls(20)
+    }
+
+    /// So many nodes.
+    #[must_use]
+    pub fn nodes(mut self, count: usize) -> Story {
+        self.plan.nodes = vec![2000; count];
+        self
+    }
+
+    /// So many calls, one placed each 20 ms.
+    #[must_use]
+    pub fn calls(mut self, count: u32) -> Story {
+        let placed = |number| CallPlan::new(number, at_ms(1000 + 20 * u64::from(number)));
+        self.plan.calls = (1..=count).map(placed).collect();
+        self
+    }
+
+    /// Nobody hears of closed ports.
+    #[must_use]
+    pub fn without_icmp(mut self) -> Story {
+        self.plan.network.icmp = false;
+        self
+    }
+
+    /// Every datagram takes so long, one way.
+    #[must_use]
+    pub fn delay_ms(mut self, one_way: u64) -> Story {
+        let ms = Duration::from_millis;
+        self.plan.network.delay = (ms(one_way), ms(one_way + 2));
+        self
+    }
+
+    /// So many of a hundred datagrams are lost, RTP too.
+    #[must_use]
+    pub fn loss_percent(mut self, loss: u64) -> Story {
+        self.plan.network.loss = loss * 10;
+        self.plan.network.rtp_loss = loss * 10;
+        self
+    }
+
+    /// A trouble from `from` on, for `lasts` seconds or for ever.
+    #[must_use]
+    pub fn trouble(mut self, what: What, from: f64, lasts: Option<f64>) -> Story {
+        self.plan.troubles.push(Trouble {
+            at: at(from),
+            lasts: lasts.map(Duration::from_secs_f64),
+            what,
+        });
+        self
+    }
+
+    /// The node's process is killed.
+    #[must_use]
+    pub fn kill(self, node: usize, from: f64) -> Story {
+        self.trouble(What::Killed(node), from, None)
+    }
+
+    /// The node's process is killed, and starts again with nothing.
+    #[must_use]
+    pub fn reboot(self, node: usize, from: f64, lasts: f64) -> Story {
+        self.trouble(What::Killed(node), from, Some(lasts))
+    }
+
+    /// The node's link is cut.
+    #[must_use]
+    pub fn cut(self, node: usize, from: f64) -> Story {
+        self.trouble(What::Cut(node), from, None)
+    }
+
+    /// The node hangs, and goes on after a while.
+    #[must_use]
+    pub fn hang(self, node: usize, from: f64, lasts: f64) -> Story {
+        self.trouble(What::Paused(Party::Node(node)), from, Some(lasts))
+    }
+
+    /// The agent stands still.
+    #[must_use]
+    pub fn stop_agent(self, from: f64, lasts: f64) -> Story {
+        self.trouble(What::Paused(Party::Agent), from, Some(lasts))
+    }
+
+    /// The end hangs up every call at this time.
+    #[must_use]
+    pub fn hang_up_all(mut self, by: End, from: f64) -> Story {
+        for call in &mut self.plan.calls {
+            let act = Act::Hangup;
+            let at = at(from) + Duration::from_millis(u64::from(call.number));
+            call.steps.push(Step { at, by, act });
+        }
+        self
+    }
+
+    /// What came of it.
+    pub fn run(mut self) -> Outcome {
+        let over = self.plan.troubles.iter();
+        let over = over.map(|trouble| trouble.at + trouble.lasts.unwrap_or_default());
+        let end = over.max().unwrap_or(at(5.0)) + REST;
+        for call in &mut self.plan.calls {
+            if call.steps.is_empty() {
+                let by = [End::Caller, End::Callee][call.number as usize % 2];
+                let act = Act::Hangup;
+                call.steps.push(Step { at: end, by, act });
+            }
+        }
+        self.plan.end = self.plan.last_hangup() + AFTERMATH;
+        run_plan(&self.plan, None, false)
+    }
+}

@@ -1,0 +1,81 @@
+//! Troubles begin and end: links close, processes die, stand still and go on.
+
+use super::World;
+use crate::sim::host::{Core, HostId, Item};
+use crate::sim::network::{Links, host_of};
+use crate::sim::plan::{Party, Rules, What};
+use crate::sim::world::{AGENT, NODES};
+
+impl World {
+    pub(super) fn begin(&mut self, index: usize) {
+        let what = self.plan.troubles[index].what;
+        self.note(None, &format!("trouble: {what:?}"));
+        if let Rules::Disaster(disaster) = self.plan.rules
+            && index == 0
+        {
+            self.mark_affected(disaster);
+        }
+        self.active.insert(index);
+        self.change(what);
+        self.disturb(what);
+        if let What::Killed(node) = what {
+            let victim = NODES + node;
+            self.hosts[victim].kill();
+            self.relays.close_all(victim);
+            self.samples.forget(victim);
+        }
+    }
+
+    pub(super) fn finish(&mut self, index: usize) {
+        let what = self.plan.troubles[index].what;
+        self.note(None, &format!("no longer: {what:?}"));
+        self.active.remove(&index);
+        self.change(what);
+        self.disturb(what);
+        match what {
+            What::Killed(node) if !self.is_active(what) => {
+                let host = NODES + node;
+                let core = self.node_core(node, self.hosts[host].run);
+                self.hosts[host].core = Some(Core::Node(Box::new(core)));
+                self.wake(host);
+            }
+            What::Paused(party) if !self.is_active(what) => self.resume(host_of(party)),
+            _ => {}
+        }
+    }
+
+    /// Closes and opens what has to be, and stops who has to stand still.
+    fn change(&mut self, what: What) {
+        self.dirty = true;
+        let active = self.active.iter();
+        self.links = Links::of(active.map(|&index| self.plan.troubles[index].what));
+        if let What::Paused(party) = what {
+            let paused = self.is_active(what);
+            self.hosts[host_of(party)].paused = paused;
+            if paused && party == Party::Agent {
+                self.stopped = self.now;
+            }
+        }
+    }
+
+    fn is_active(&self, what: What) -> bool {
+        let mut active = self.active.iter();
+        active.any(|&index| self.plan.troubles[index].what == what)
+    }
+
+    /// The process goes on. The agent is told first how late its loop is, as its driver does it,
+    /// then takes in what waits.
+    fn resume(&mut self, host: HostId) {
+        if self.quiet {
+            self.hosts[AGENT].paused = true;
+        }
+        if host == AGENT && !self.quiet {
+            let late = self.now.since(self.stopped);
+            let late = Item::Agent(holdline_agent::core::In::LoopLate(late));
+            self.hosts[AGENT].handle(self.now, late);
+            self.drain(AGENT);
+            self.report_tick();
+        }
+        self.wake(host);
+    }
+}

@@ -1,0 +1,191 @@
+//! Scenarios that read as what happens. The rules of `holdline_tests::sim` hold in each of them:
+//! no verdict without a reason, nothing but probes to the dead, one dialog at the far end, media
+//! back in time, every end explained, nothing left.
+
+use holdline_tests::sim::Outcome;
+use holdline_tests::sim::plan::{End, Party, What};
+use holdline_tests::sim::story::Story;
+
+/// The story's outcome, in which no rule was broken.
+fn told(story: Story) -> Outcome {
+    let outcome = story.run();
+    assert!(outcome.failures.is_empty(), "{:#?}", outcome.failures);
+    outcome
+}
+
+/// Seconds from `from` to the verdict on `node`.
+fn verdict(outcome: &Outcome, node: usize, from: f64) -> f64 {
+    let verdicts = outcome.verdicts.iter();
+    let mut found = verdicts
+        .filter(|(_, n)| *n == node)
+        .map(|(at, _)| at.as_secs_f64());
+    let found = found.find(|at| *at >= from);
+    found.map_or(f64::INFINITY, |at| at - from)
+}
+
+/// All calls are up until they are hung up, and those of the node have moved once.
+fn all_moved_once(outcome: &Outcome) {
+    assert!(outcome.moved() > 0, "the node carried nothing");
+    assert_eq!(outcome.lost(), 0);
+    assert!(
+        outcome.most_moves() == 1,
+        "a call moved {} times",
+        outcome.most_moves()
+    );
+}
+
+// spec: X20, D24
+#[test]
+fn a_killed_process_is_known_dead_at_once() {
+    let outcome = told(Story::new(1).kill(1, 5.0));
+    assert!(verdict(&outcome, 1, 5.0) < 0.1);
+    all_moved_once(&outcome);
+}
+
+// spec: X20, D24
+#[test]
+fn a_killed_process_is_known_dead_soon_where_no_refusal_is_heard() {
+    let outcome = told(Story::new(2).without_icmp().kill(1, 5.0));
+    assert!(verdict(&outcome, 1, 5.0) < 0.3);
+    all_moved_once(&outcome);
+}
+
+// spec: X28, X22
+#[test]
+fn a_hung_process_loses_its_calls_and_ends_none_when_it_goes_on() {
+    let outcome = told(Story::new(3).hang(1, 5.0, 4.0));
+    assert!(verdict(&outcome, 1, 5.0) < 0.3);
+    all_moved_once(&outcome);
+}
+
+// spec: X20
+#[test]
+fn a_cut_link_is_known_soon() {
+    let outcome = told(Story::new(4).cut(1, 5.0));
+    assert!(verdict(&outcome, 1, 5.0) < 0.3);
+    all_moved_once(&outcome);
+}
+
+// spec: D21, X28
+#[test]
+fn a_node_that_hears_nothing_is_left_though_its_voice_is_heard() {
+    let deaf = What::Deaf(Party::Agent, Party::Node(1));
+    let outcome = told(Story::new(5).trouble(deaf, 5.0, Some(6.0)));
+    assert!(verdict(&outcome, 1, 5.0) < 1.6);
+    all_moved_once(&outcome);
+}
+
+// spec: X20, X28
+#[test]
+fn a_node_that_is_not_heard_is_left_though_it_hears() {
+    let dumb = What::Deaf(Party::Node(1), Party::Agent);
+    let outcome = told(Story::new(6).trouble(dumb, 5.0, Some(6.0)));
+    assert!(verdict(&outcome, 1, 5.0) < 0.3);
+    all_moved_once(&outcome);
+}
+
+/// The node lives, reaches the downstream UA, and is only parted from the agent: its late BYE and
+/// RTP reach nobody, and the downstream UA has one dialog.
+// spec: X28
+#[test]
+fn a_false_verdict_does_no_harm() {
+    let parted = What::Parted(Party::Node(1), Party::Agent);
+    let outcome = told(Story::new(7).trouble(parted, 5.0, Some(5.0)));
+    assert!(verdict(&outcome, 1, 5.0) < 0.3);
+    all_moved_once(&outcome);
+}
+
+// spec: X20, D1
+#[test]
+fn a_path_of_300_ms_is_no_death_and_hides_none() {
+    let outcome = told(Story::new(8).delay_ms(150).cut(1, 8.0));
+    assert_eq!(outcome.verdicts.len(), 1);
+    assert!(verdict(&outcome, 1, 8.0) < 1.0);
+    all_moved_once(&outcome);
+}
+
+// spec: X21a
+#[test]
+fn a_fifth_of_all_lost_moves_nobody() {
+    let outcome = told(
+        Story::new(9)
+            .loss_percent(20)
+            .hang_up_all(End::Caller, 60.0),
+    );
+    assert_eq!(outcome.verdicts.len(), 0, "{:?}", outcome.verdicts);
+    assert_eq!(outcome.moved(), 0);
+}
+
+/// Calls are on their way to a node that dies in its turn.
+// spec: X24
+#[test]
+fn a_second_death_during_the_move_is_survived() {
+    let outcome = told(Story::new(10).nodes(4).calls(40).kill(1, 5.0).kill(2, 5.06));
+    assert!(verdict(&outcome, 2, 5.06) < 0.1);
+    assert_eq!(outcome.lost(), 0);
+}
+
+/// Nobody is left for 8 s: the calls are held, and the first node that returns takes them all.
+// spec: X24
+#[test]
+fn calls_outlive_the_death_of_all_nodes() {
+    let story = Story::new(11).kill(0, 5.0).kill(1, 5.0).reboot(2, 5.0, 8.0);
+    let outcome = told(story);
+    assert_eq!(outcome.moved(), 20);
+    assert_eq!(outcome.lost(), 0);
+}
+
+// spec: X39
+#[test]
+fn a_reboot_in_100_ms_loses_no_call() {
+    let outcome = told(Story::new(12).reboot(1, 5.0, 0.1));
+    assert!(outcome.moved() > 0);
+    assert_eq!(outcome.lost(), 0);
+}
+
+// spec: X22
+#[test]
+fn a_node_that_flaps_waits_longer_each_time() {
+    let story = Story::new(13).without_icmp();
+    let story = story
+        .reboot(1, 5.0, 2.0)
+        .reboot(1, 12.0, 2.0)
+        .reboot(1, 20.0, 2.0);
+    let outcome = told(story);
+    let back = |from: f64| {
+        let alive = outcome
+            .returns
+            .iter()
+            .find(|(at, n)| *n == 1 && at.as_secs_f64() > from);
+        alive.map_or(f64::INFINITY, |(at, _)| at.as_secs_f64() - from)
+    };
+    let waits = [back(7.0), back(14.0), back(22.0)];
+    assert!(waits[0] < waits[1] && waits[1] < waits[2], "{waits:?}");
+    assert!(waits[2] < 10.0, "{waits:?}");
+}
+
+// spec: X21
+#[test]
+fn an_agent_that_stands_still_condemns_nobody() {
+    for (seed, lasts) in [(14, 0.3), (15, 1.0), (16, 3.0)] {
+        let outcome = told(Story::new(seed).stop_agent(5.0, lasts));
+        assert_eq!(
+            outcome.verdicts.len(),
+            0,
+            "{lasts} s: {:?}",
+            outcome.verdicts
+        );
+        assert_eq!(outcome.moved(), 0);
+    }
+}
+
+/// The rules demand that the other end is told, too.
+// spec: X27
+#[test]
+fn a_hang_up_during_the_move_ends_the_call_at_both_ends() {
+    for (seed, by) in [(17, End::Caller), (18, End::Callee)] {
+        for offset in [0.01, 0.05, 0.09, 0.12] {
+            told(Story::new(seed).cut(1, 5.0).hang_up_all(by, 5.0 + offset));
+        }
+    }
+}
