@@ -113,10 +113,7 @@ impl AgentCore {
         // RFC 3261 21.6: no other node would say anything else.
         let decided = matches!(status, 600..=699);
         let hopeless = decided || moving.unknown >= UNKNOWN_MAX || moving.refused >= REFUSED_MAX;
-        // The far end knows nothing of the dialog: where an attempt died, it may have taken the
-        // call over and gone down with it.
         let status = match (status, moving.cause.take()) {
-            (603, _) if !call.orphans.is_empty() => 481,
             (606, Some(cause)) => cause,
             _ => status,
         };

@@ -182,8 +182,14 @@ impl NodeCore {
 
     fn takeover_refused(&mut self, now: Time, key: CallKey, status: u16) {
         match status {
+            // RFC 3891 section 3: the dialog is over. Its UA may still be saying so to the dead node.
+            603 => {
+                self.end_old_dialog(now, key, Owner::Nobody);
+                self.delete_replaced(now, key);
+                self.fail_because(now, key, 603, 603, "the far end had hung up");
+            }
             // The far end has hung up, or it knows the dialog and cannot replace it.
-            481 | 603 => {
+            481 => {
                 if let Some(call) = self.calls.get_mut(key) {
                     call.phase = Phase::Refused(status);
                 }

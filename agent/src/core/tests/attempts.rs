@@ -310,7 +310,7 @@ fn a_call_that_is_lost_is_ended_at_the_far_end() {
 fn an_attempt_that_died_with_its_node_is_named_in_the_next() {
     for hedged in [false, true] {
         let mut world = World::with_nodes(4);
-        let call = world.call_up();
+        let mut call = world.call_up();
         world.kill_and_judge(call.node);
         let (second, invite) = world.node_invited();
         assert!(orphans(&invite).is_empty());
@@ -327,13 +327,11 @@ fn an_attempt_that_died_with_its_node_is_named_in_the_next() {
         }
         let (last, again) = world.node_is_invited_at_last();
         assert_eq!(orphans(&again), dead);
-        // That it knows nothing does not mean that the far end hung up.
-        world.node_responds(last, &again, 603, None);
-        let bye = world.pbx_gets("BYE");
-        assert!(text(&bye).contains("cause=481"), "{}", text(&bye));
-        world.pbx_responds(&bye, 200, None);
-        world.no_trace();
-        assert_eq!(world.endings(), [("lost", 0)]);
+        world.node_responds(last, &again, 200, Some(ANSWER));
+        world.node_got(last, "ACK");
+        (call.node, call.far) = (last, world.dialog_at(last, &again));
+        world.hang_up(&mut call);
+        assert_eq!(world.endings(), [("hangup", 1)]);
     }
 }
 
