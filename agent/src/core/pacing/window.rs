@@ -4,7 +4,7 @@
 use holdline_wire::Time;
 use std::time::Duration;
 
-/// What bounds a [`Window`].
+/// What bounds how many INVITEs a node is sent at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// How many a node gets before it has answered any.
