@@ -68,11 +68,16 @@ impl Cluster {
             s.spacing = (s.spacing * 2).min(config.quick_max);
         }
         s.next_quick = now + s.spacing;
-        if s.quick_sent == 1 || now.since(s.last_witness) >= s.spacing {
-            let witnesses: Vec<_> = self.nearest(now, id).collect();
-            for (witness, _) in witnesses {
-                self.send_probe(now, witness);
-            }
+        let ask = s.quick_sent == 1 || now.since(s.last_witness) >= s.spacing;
+        let witnesses: Vec<_> = self.nearest(now, id).collect();
+        // Who can be a witness changes: when the suspicion rose all may have been silent.
+        if let Some(patience) = witnesses.iter().map(|(_, patience)| *patience).max()
+            && let Some(s) = self.nodes.get_mut(&id).and_then(Node::suspicion_mut)
+        {
+            s.witness_patience = patience;
+        }
+        for (witness, _) in witnesses.into_iter().filter(|_| ask) {
+            self.send_probe(now, witness);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The agent distrusts itself (spec: X21).
 
-use super::world::{Host, World, ms};
+use super::world::{Host, SimNode, World, ms};
 use crate::cluster::{ClusterEvent, NodeState};
 use std::time::Duration;
 
@@ -51,6 +51,36 @@ fn a_death_during_a_freeze_is_found_afterwards() {
     let after = world.died_after(1, thawed).expect("dead");
     assert!(after <= ms(150), "{after:?}");
     assert_eq!(world.deaths(), 1);
+}
+
+// spec: D21 X21
+#[test]
+fn a_witness_that_was_silent_too_counts_by_its_own_path() {
+    let path = |delay| SimNode {
+        delay: ms(delay),
+        jitter: ms(20),
+        loss_percent: 8,
+        ..SimNode::default()
+    };
+    for seed in 1..=20 {
+        let mut world = World::new(vec![path(100), path(100)], seed);
+        world.run(Duration::from_secs(5));
+        // All are cut off. When one is back it takes 200 ms to answer, and some answers are lost.
+        world
+            .nodes
+            .iter_mut()
+            .for_each(|node| node.host = Host::Cut);
+        world.run(Duration::from_secs(2));
+        world.nodes[0].host = Host::Up;
+        let back = world.now;
+        world.run(Duration::from_secs(5));
+        let after = world.died_after(1, back);
+        assert!(
+            after.is_some_and(|after| after <= ms(4000)),
+            "seed {seed}: {after:?}"
+        );
+        assert_eq!(world.deaths(), 1, "seed {seed}");
+    }
 }
 
 // spec: X20 X21
