@@ -95,6 +95,7 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
         let _ = told.try_send(signal);
     })?;
     info!(%sip, http = %config.http.listen, trunk = trunk.name, "agent started");
+    config.media.ports.warn_of_others();
     let (ended, over) = (handle.ended(), tasks.token());
     let drain = async {
         while let Some(signal) = asked.recv().await {

@@ -165,7 +165,11 @@ impl NodeCore {
             }
             // Too late to step back from a takeover: the agent decides whose answer counts.
             Answer::Moved(_) if call.replaces.is_none() => return self.vanish(now, key),
-            _ => call.replaces = None,
+            _ => {
+                call.replaces = None;
+                // The row of the call that is up has taken its place.
+                call.noted = None;
+            }
         }
         if waits {
             self.commit(now, key);

@@ -111,7 +111,7 @@ impl Stand {
         let (allow, address) = (block.allow(), sip.ip());
         format!(
             "[sip]\nlisten = [\"udp:{sip}\"]\nallow = [\"{allow}\"]\nmax_calls = {CALLS}\n\
-             [media]\nmode = \"relay\"\naddress = \"{address}\"\nports = \"10000-59999\"\n\
+             [media]\nmode = \"relay\"\naddress = \"{address}\"\nports = \"10000-32767\"\n\
              [http]\nlisten = \"{http}\"\n\
              [[trunk]]\nname = \"bench\"\nconfig = \"http://{source}/trunk\"\n"
         )
@@ -127,7 +127,7 @@ impl Stand {
         let (address, callee, dir) = (sip.ip(), block.callee(), dir.display());
         format!(
             "[node]\ncapacity = {CALLS}\n[sip]\nlisten = [\"udp:{sip}\"]\n\
-             [media]\naddress = \"{address}\"\nports = \"10000-59999\"\n\
+             [media]\naddress = \"{address}\"\nports = \"10000-32767\"\n\
              [http]\nlisten = \"{http}\"\n[upstream]\nallow = [\"{agent}/32\"]\n\
              [downstream]\ntarget = \"sip:{callee}\"\n\
              [store]\nurl = \"sqlite://{dir}/dialogs.db\"\n\

@@ -226,3 +226,17 @@ fn parse_duration_of(text: &str) -> Option<Duration> {
     let value = serde_json::Value::String(text.to_owned());
     duration(value).ok()
 }
+
+#[test]
+fn media_ports_that_the_kernel_gives_away_are_named_unless_they_are_reserved() {
+    let range: PortRange = "30000-39999".parse().unwrap();
+    let shared = |handed_out, reserved| range.shared_with(handed_out, reserved);
+    assert_eq!(shared("32768\t60999\n", "\n"), Some(32_768..=39_999));
+    assert_eq!(
+        shared("1024 65535", "8080,30000-35000"),
+        Some(30_000..=39_999)
+    );
+    assert_eq!(shared("32768 60999", "8080,32768-39999\n"), None);
+    assert_eq!(shared("40000 60999", ""), None);
+    assert_eq!(shared("", ""), None);
+}

@@ -66,6 +66,41 @@ impl PortRange {
     pub fn pairs(self) -> usize {
         usize::from(self.last - self.first).div_ceil(2)
     }
+
+    /// Says in the log where the kernel hands out ports of this range by itself: one of them may
+    /// belong to some other socket just when a call needs it, and that call is refused.
+    pub fn warn_of_others(self) {
+        let read = |name: &str| {
+            std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default()
+        };
+        let (handed_out, reserved) = (read("ip_local_port_range"), read("ip_local_reserved_ports"));
+        if let Some(ports) = self.shared_with(&handed_out, &reserved) {
+            let (first, last) = (ports.start(), ports.end());
+            tracing::warn!(
+                "media.ports: the kernel gives {first}-{last} to other sockets as well: choose others, \
+                 or set net.ipv4.ip_local_reserved_ports={first}-{last}"
+            );
+        }
+    }
+
+    /// The ports of this range within `handed_out` (two numbers), unless `reserved` (a list of
+    /// ranges) has them all; both as the kernel writes them (ip-sysctl).
+    pub(super) fn shared_with(
+        self,
+        handed_out: &str,
+        reserved: &str,
+    ) -> Option<RangeInclusive<u16>> {
+        let mut ends = handed_out.split_whitespace().map(str::parse::<u16>);
+        let (low, high) = (ends.next()?.ok()?, ends.next()?.ok()?);
+        let shared = self.first.max(low)..=self.last.min(high);
+        let keeps = |range: &str| {
+            let range = range.trim();
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let ends = first.parse::<u16>().ok().zip(last.parse::<u16>().ok());
+            ends.is_some_and(|(first, last)| first <= *shared.start() && last >= *shared.end())
+        };
+        (!shared.is_empty() && !reserved.split(',').any(keeps)).then(|| shared.clone())
+    }
 }
 
 impl FromStr for PortRange {
