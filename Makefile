@@ -2,7 +2,7 @@
 
 SIM = $(or $(CARGO_TARGET_DIR),target)/checked/holdline-sim
 
-.PHONY: demo test build check sim sim-soak sim-mutants fuzz bench bench-failover clean
+.PHONY: demo test build check sim sim-mutants fuzz bench bench-failover clean
 
 # Three nodes, one agent, CALLS calls with media; the busiest node dies; the story is told.
 demo:
@@ -24,10 +24,6 @@ sim:
 	cargo build --quiet --profile checked -p holdline-tests --bin holdline-sim
 	$(SIM) --seeds $(or $(SEEDS),300) --from $(or $(FROM),1) --shrink --quiet
 	$(SIM) --storm --seeds $(or $(SEEDS),300) --from $(or $(FROM),1) --shrink --quiet
-
-# A day of a bad network in virtual time, on which nobody may be held for dead.
-sim-soak:
-	cargo test --profile checked -p holdline-agent --lib a_day_of -- --ignored --nocapture
 
 # Thirteen planted bugs: the simulated world must notice each of them.
 sim-mutants:
