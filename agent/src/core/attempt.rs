@@ -205,7 +205,7 @@ impl AgentCore {
         };
         let address = env.cluster.address(node);
         if let Some(left) = moving.left {
-            env.leave(now, moving.old, left);
+            env.leave(now, left);
         }
         let (hung_up, failed) = (moving.hangup.is_some(), carried.is_err());
         if let Some(far) = &mut call.far {

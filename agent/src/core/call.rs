@@ -3,10 +3,11 @@
 use crate::cluster::NodeId;
 use crate::core::env::{Env, Owner, Place, Timer};
 use crate::core::event::Event;
+use crate::core::left::Left;
 use bytes::Bytes;
 use holdline_leg::{Leg, Passage, RequestId, Signal};
 use holdline_relay::{Carrier, MediaError, Session, Side};
-use holdline_wire::dialog::{Dialog, DialogId};
+use holdline_wire::dialog::DialogId;
 use holdline_wire::header::{Name, Replaces, SessionExpires};
 use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Method, Time};
@@ -46,16 +47,6 @@ impl FarLeg {
             disowned: false,
         }
     }
-
-    /// What its node gets a BYE for, should it live when the call has moved.
-    pub fn left(&self) -> Option<Left> {
-        let dialog = self.leg.dialog().filter(|_| !self.disowned)?;
-        Some(Left {
-            dialog: dialog.clone(),
-            incarnation: self.incarnation.clone(),
-            moved: true,
-        })
-    }
 }
 
 /// Whom a Request-URI calls.
@@ -94,25 +85,13 @@ pub struct Kept {
     pub setup: Option<(Passage, u32)>,
 }
 
-/// A dialog that a moved call left behind.
-#[derive(Clone, Debug)]
-pub struct Left {
-    pub dialog: Dialog,
-    pub incarnation: Option<Box<str>>,
-    /// Whether the call lives on elsewhere, so that its far end must not hear of it.
-    pub moved: bool,
-}
-
 /// A move that is under way.
 #[derive(Clone, Debug)]
 pub struct Move {
     pub failover: u64,
     /// The dialog to replace, as its node knows it.
     pub replaces: Replaces,
-    /// Where it lived.
-    pub old: NodeId,
-    /// The dialog there and the incarnation that knew it: it gets a BYE if that node lives after
-    /// all (spec: X28).
+    /// The dialog there: it gets a BYE if its node lives after all (spec: X28).
     pub left: Option<Left>,
     /// When the verdict fell.
     pub since: Time,

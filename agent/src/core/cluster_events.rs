@@ -1,6 +1,6 @@
 //! What the cluster wants: probes sent, verdicts carried out.
 
-use crate::cluster::{ClusterEvent, NodeId, ProbeId};
+use crate::cluster::{ClusterEvent, NodeId, NodeState, ProbeId};
 use crate::core::AgentCore;
 use crate::core::event::Event;
 use holdline_wire::build::Builder;
@@ -41,6 +41,7 @@ impl AgentCore {
                 let kind = evidence.name();
                 self.tell(node, |node| Event::NodeCleared { node, kind, after });
                 self.env.pacing.stir();
+                self.env.tell_untold(now);
                 self.env.hang_up_left(now, node);
             }
             ClusterEvent::Dead { node, verdict } => {
@@ -57,10 +58,11 @@ impl AgentCore {
             ClusterEvent::Alive { node } => {
                 self.tell(node, |node| Event::NodeAlive { node });
                 self.env.pacing.stir();
+                self.env.tell_untold(now);
                 self.env.hang_up_left(now, node);
             }
             ClusterEvent::Gone { node, addr } => {
-                self.env.left.remove(&node);
+                self.env.left.expire(now);
                 self.env.probes.remove(&node);
                 self.env
                     .outputs
@@ -135,6 +137,10 @@ impl AgentCore {
             self.env
                 .cluster
                 .probe_answered(now, node, id, status, utilization, incarnation);
+            // It lives, though it takes no calls yet (spec: X22).
+            if self.env.cluster.state(node) == Some(NodeState::Returning) {
+                self.env.hang_up_left(now, node);
+            }
         }
         true
     }

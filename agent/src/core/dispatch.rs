@@ -133,6 +133,9 @@ impl AgentCore {
                     self.on_cluster(now, event);
                 }
                 self.note_farewell(owner, *message.method() == Method::Bye, message.status());
+                if let Owner::Left(number) = owner {
+                    self.env.left_answered(now, number, &message, from);
+                }
                 self.with_leg(now, owner, |leg, ctx| {
                     leg.on_response(ctx, client, &message, from)
                 });
@@ -143,6 +146,9 @@ impl AgentCore {
                 transport,
             } => {
                 self.note_farewell(owner, true, 408);
+                if let Owner::Left(number) = owner {
+                    self.env.left_unanswered(number);
+                }
                 if !transport {
                     self.note_timeout(now, owner);
                 }
@@ -225,7 +231,7 @@ impl AgentCore {
                 let mut legs = call.far.iter().chain(&call.others);
                 &legs.find(|far| far.epoch == epoch)?.leg
             }
-            Owner::Nobody => return None,
+            Owner::Left(_) | Owner::Nobody => return None,
         };
         leg.is_addressed_by(message).then_some(owner)
     }
@@ -252,7 +258,7 @@ impl AgentCore {
                         .map(|far| &mut far.leg),
                 )
             }
-            Owner::Nobody => return,
+            Owner::Left(_) | Owner::Nobody => return,
         };
         if let Some(leg) = leg {
             step(leg, &mut self.env.ctx(now));

@@ -1,8 +1,9 @@
 //! What all calls of the core share, and the indexes by which calls are found.
 
-use crate::cluster::{Cluster, NodeId, NodeState, ProbeId};
-use crate::core::call::{CallKey, Left};
+use crate::cluster::{Cluster, NodeId, ProbeId};
+use crate::core::call::CallKey;
 use crate::core::event::{Event, Out};
+use crate::core::left::Leftovers;
 use crate::core::pacing::Pacing;
 use crate::core::settings::Settings;
 use holdline_leg::{Ctx, Stamp};
@@ -21,12 +22,10 @@ use std::time::Duration;
 /// How long an ended or moved-away dialog is still answered (64*T1, RFC 3261 17.1.2.2, doubled:
 /// a paused node's BYE comes late; spec: X28).
 const TOMB_LIFE: Duration = Duration::from_secs(64);
-/// Dialogs left on one dead node that are remembered at most.
-const MAX_LEFT: usize = 10_000;
+/// Calls whose orphans wait for a node at most.
+const MAX_UNTOLD: usize = 10_000;
 /// The Reason (RFC 3326) of a BYE in a dialog that moved away.
 pub const MOVED: &str = "SIP;cause=200;text=\"moved\"";
-/// The same for a call that was given up: the node ends it at the far end too.
-const LOST: &str = "SIP;cause=503;text=\"failover failed\"";
 /// Ended dialogs that are remembered at most.
 const MAX_TOMBS: usize = 50_000;
 
@@ -37,6 +36,8 @@ pub enum Owner {
     Near(CallKey),
     /// Towards the cluster; the number tells the far legs of one call apart.
     Far(CallKey, u32),
+    /// What a node is told of something that a call left there.
+    Left(u64),
     /// A BYE that nobody waits for.
     Nobody,
 }
@@ -87,8 +88,8 @@ pub struct Env {
     pub invites: BTreeMap<ServerId, CallKey>,
     /// The branches of the last OPTIONS to each node.
     pub probes: BTreeMap<NodeId, VecDeque<(ProbeId, Box<str>)>>,
-    /// Dialogs that moved calls left on nodes that may live after all.
-    pub left: BTreeMap<NodeId, Vec<Left>>,
+    /// What calls left on nodes that may live after all.
+    pub left: Leftovers,
     /// Orphans of which no node could be told so far.
     pub untold: Vec<Vec<(Name<'static>, String)>>,
     pub touched: BTreeSet<CallKey>,
@@ -121,7 +122,7 @@ impl Env {
             by_stream: BTreeMap::new(),
             invites: BTreeMap::new(),
             probes: BTreeMap::new(),
-            left: BTreeMap::new(),
+            left: Leftovers::default(),
             untold: Vec::new(),
             touched: BTreeSet::new(),
             relay: Vec::new(),
@@ -174,50 +175,10 @@ impl Env {
         }
     }
 
-    /// A call moved away from `node`. If the node lives, its dialog there is ended at once;
-    /// otherwise when it shows that it lived all the time (spec: X28).
-    pub fn leave(&mut self, now: Time, node: NodeId, left: Left) {
-        if self.cluster.state(node).is_none() {
-            return;
-        }
-        let kept = self.left.entry(node).or_default();
-        if kept.len() < MAX_LEFT {
-            kept.push(left);
-        }
-        if self.cluster.state(node) == Some(NodeState::Alive) {
-            self.hang_up_left(now, node);
-        }
-    }
-
-    /// `node` is alive: the dialogs that moved calls left there get a BYE whose Reason says so,
-    /// which the node does not relay; those of calls that were lost get an ordinary one. Those of
-    /// an earlier incarnation are gone with it.
-    pub fn hang_up_left(&mut self, now: Time, node: NodeId) {
+    /// A node is usable: it hears of the orphans that nobody could be told of.
+    pub fn tell_untold(&mut self, now: Time) {
         for orphans in std::mem::take(&mut self.untold) {
             self.tell_orphans(now, orphans);
-        }
-        let Some(left) = self.left.remove(&node) else {
-            return;
-        };
-        let living = self.cluster.incarnation(node).map(Box::<str>::from);
-        for Left {
-            mut dialog,
-            incarnation,
-            moved,
-        } in left
-        {
-            if living.is_some() && incarnation.is_some() && living != incarnation {
-                continue;
-            }
-            let branch = self.tokens.branch();
-            let reason = if moved { MOVED } else { LOST };
-            let bye = dialog
-                .request(&Method::Bye, &branch)
-                .header(Name::Reason, reason);
-            if let Ok(bytes) = bye.finish(None) {
-                self.layer
-                    .request(now, dialog.next_hop(), bytes, Owner::Nobody, None);
-            }
         }
     }
 
@@ -229,7 +190,7 @@ impl Env {
         }
         let chosen = self.cluster.choose(now, &mut self.tokens, &[], true);
         let Some(address) = chosen.and_then(|node| self.cluster.address(node)) else {
-            if self.untold.len() < MAX_LEFT {
+            if self.untold.len() < MAX_UNTOLD {
                 self.untold.push(orphans);
             }
             return;

@@ -2,9 +2,10 @@
 
 use crate::cluster::{NodeId, Verdict};
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, FarLeg, Left, Move, Phase};
+use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
 use crate::core::env::{Env, Timer};
 use crate::core::event::Event;
+use crate::core::left::Left;
 use crate::core::pacing::Rank;
 use crate::core::story::{Failover, Outcome};
 use holdline_leg::Signal;
@@ -176,11 +177,11 @@ impl AgentCore {
             return;
         };
         let Some(old) = call.far.as_mut() else { return };
+        let address = self.env.cluster.address(old.node);
         let moving = Move {
             failover,
             replaces: old.leg.id().replaces_for_peer(),
-            old: old.node,
-            left: old.left(),
+            left: old.left(address),
             since: now,
             tried: vec![old.node],
             rounds: 0,
@@ -238,8 +239,11 @@ impl AgentCore {
             tried.push(far.node);
         }
         let (epoch, dialog) = (far.epoch, far.leg.id().unheard());
+        let address = self.env.cluster.address(far.node);
+        let left = far.unanswered(address, &self.env.layer);
         far.leg.abandon(&mut self.env.layer);
         call.drop_far(&mut self.env, now, epoch);
+        left.into_iter().for_each(|left| self.env.leave(now, left));
         call.orphan(dialog);
         call.told.before += 1;
         let patience = self.env.settings.moving.hold;
@@ -256,8 +260,11 @@ impl AgentCore {
             let epoch = far.epoch;
             // It was cancelled, and nobody knows whether the node had heard that.
             let dialog = (!far.leg.is_over()).then(|| far.leg.id().unheard());
+            let address = self.env.cluster.address(far.node);
+            let left = far.unanswered(address, &self.env.layer);
             far.leg.abandon(&mut self.env.layer);
             call.drop_far(&mut self.env, now, epoch);
+            left.into_iter().for_each(|left| self.env.leave(now, left));
             dialog.into_iter().for_each(|dialog| call.orphan(dialog));
         }
         self.env.touched.insert(key);
@@ -311,7 +318,7 @@ impl AgentCore {
         };
         let (failover, over) = (moving.failover, moving.hangup.is_some() || status == 603);
         // A node that lived all the time has the call still, and ends it at the far end too.
-        let left = moving.left.clone().map(|left| (moving.old, left));
+        let left = moving.left.clone().map(Left::given_up);
         if status != 603 {
             // It may be up at the far end, and no attempt of ours ends it there.
             let dialog = DialogId {
@@ -331,15 +338,8 @@ impl AgentCore {
         }
         call.outlive_others(env, now);
         call.lost(env, now, status);
-        if let Some((old, left)) = left {
-            env.leave(
-                now,
-                old,
-                Left {
-                    moved: false,
-                    ..left
-                },
-            );
+        if let Some(left) = left {
+            env.leave(now, left);
         }
         env.touched.insert(key);
         let call = call.near.call_id().into();

@@ -9,6 +9,7 @@ mod dispatch;
 mod env;
 mod event;
 mod failover;
+mod left;
 mod new_call;
 mod pacing;
 mod settings;

@@ -10,10 +10,6 @@ use crate::ua::{CallNumber, ReplacesPolicy};
 use holdline_wire::Time;
 use std::time::Duration;
 
-/// A call that was being set up on a living node which then was cut off from everybody may miss its
-/// end, and rings until the node gives it up (timer C, RFC 3261 16.6). It is to hear of it sooner.
-const RING_OUT: Duration = Duration::from_secs(190);
-
 /// Everybody rests for so long after the last trouble, so that the last move can be judged.
 const REST: Duration = Duration::from_secs(7);
 /// The most that is drawn of troubles, those that come in one go counted once.
@@ -77,7 +73,7 @@ impl Plan {
             end: Time::ZERO,
         };
         Plan {
-            end: plan.last_hangup() + RING_OUT + AFTERMATH,
+            end: plan.last_hangup() + AFTERMATH,
             ..plan
         }
     }

@@ -128,6 +128,55 @@ fn a_new_process_at_the_old_address_gets_no_bye_for_dialogs_it_never_had() {
     world.hang_up(&mut call);
 }
 
+/// Its address is the same when it is listed again, and so is its process.
+// spec: X28, X11
+#[test]
+fn a_node_that_left_the_document_meanwhile_is_told_too() {
+    let mut world = World::with_nodes(2);
+    world.document(&[false, true]);
+    let mut call = world.call_up();
+    let (old, left) = (call.node, call.far.id.clone());
+    world.document(&[true, true]);
+    world.kill_and_judge(old);
+    world.call_moves(&mut call);
+    world.document(&[true]);
+    world.pass(seconds(5));
+    assert_eq!(world.core.cluster().nodes().count(), 1);
+    world.nodes[old].alive = true;
+    world.document(&[true, true]);
+    world.pass(seconds(1));
+    let bye = world.node_got(old, "BYE");
+    assert_eq!(bye.call_id(), &*left.call_id);
+    world.node_responds(old, &bye, 200, None);
+    world.hang_up(&mut call);
+    assert_eq!(world.core.env.left.len(), (0, 0));
+}
+
+// spec: X28
+#[test]
+fn a_node_that_falls_silent_again_before_it_has_answered_is_told_once_more() {
+    let mut world = World::with_nodes(2);
+    let mut call = world.call_up();
+    let old = call.node;
+    world.kill_and_judge(old);
+    world.call_moves(&mut call);
+    for told in 1..=2 {
+        world.nodes[old].alive = true;
+        world.pass(seconds(4));
+        let bye = world.node_got(old, "BYE");
+        if told == 2 {
+            world.node_responds(old, &bye, 200, None);
+        }
+        world.nodes[old].alive = false;
+        world.pass(seconds(40));
+    }
+    world.nodes[old].alive = true;
+    world.pass(seconds(10));
+    assert!(world.nodes[old].inbox.is_empty());
+    world.hang_up(&mut call);
+    assert_eq!(world.core.env.left.len(), (0, 0));
+}
+
 #[test]
 fn a_call_that_nobody_acknowledges_is_ended_on_both_sides() {
     let mut world = World::with_nodes(1);

@@ -228,6 +228,69 @@ fn an_attempt_whose_caller_left_is_taken_back_by_another_node() {
     }
 }
 
+/// The node was only parted from everybody: it has heard of no CANCEL, and rings on.
+// spec: X26, X28
+#[test]
+fn a_node_that_lives_after_all_hears_that_its_attempt_is_off() {
+    for answered in [false, true] {
+        let mut world = World::with_nodes(2);
+        let (invite, node, placed) = world.call("");
+        world.node_responds(node, &placed, 180, None);
+        world.pbx_gets("180");
+        world.kill_and_judge(node);
+        let (other, again) = world.node_invited();
+        world.node_responds(other, &again, 200, Some(ANSWER));
+        world.node_got(other, "ACK");
+        let mut call = world.accepted(invite, other, &again);
+        world.nodes[node].alive = true;
+        world.pass(seconds(1));
+        let cancel = world.node_got(node, "CANCEL");
+        assert_eq!(cancel.top_via().branch, placed.top_via().branch);
+        assert!(text(&cancel).contains("Reason: SIP;cause=200"));
+        assert!(
+            !text(&cancel).contains("moved"),
+            "it shall end it downstream"
+        );
+        world.node_responds(node, &cancel, 200, None);
+        if answered {
+            // The far end was faster.
+            world.node_responds(node, &placed, 200, Some(ANSWER));
+            world.node_got(node, "ACK");
+            let bye = world.node_got(node, "BYE");
+            assert!(!text(&bye).contains("moved"), "it shall end it downstream");
+            world.node_responds(node, &bye, 200, None);
+        } else {
+            world.node_responds(node, &placed, 487, None);
+            world.node_got(node, "ACK");
+        }
+        world.pbx_noticed_nothing();
+        world.hang_up(&mut call);
+        assert_eq!(world.core.env.left.len(), (0, 0));
+    }
+}
+
+/// The caller has left before the verdict, so that the attempt is no call's any more.
+// spec: X26, X28
+#[test]
+fn a_node_that_missed_the_cancel_hears_it_when_it_is_back() {
+    let mut world = World::with_nodes(2);
+    let (invite, node, placed) = world.call("");
+    world.node_responds(node, &placed, 180, None);
+    world.pbx_gets("180");
+    world.kill(node);
+    world.pbx_cancels(&invite);
+    world.pbx_gets("200");
+    world.pbx_gets("487");
+    world.pass(seconds(1));
+    world.nodes[node].alive = true;
+    world.pass(seconds(1));
+    let cancel = world.node_got(node, "CANCEL");
+    assert_eq!(cancel.top_via().branch, placed.top_via().branch);
+    world.node_responds(node, &cancel, 481, None);
+    world.no_trace();
+    assert_eq!(world.core.env.left.len(), (0, 0));
+}
+
 /// Answered or refused, the first attempt was taken back by the node that answered: nobody needs to
 /// be told again.
 // spec: X26

@@ -49,18 +49,21 @@ impl ClientInvite {
             phase: Change::Set(values.give_up()),
             ..Effects::default()
         };
-        let (state, interval) = (State::Calling, values.t1);
-        (
-            ClientInvite {
-                state,
-                invite,
-                values,
-                interval,
-                ack: None,
-                cancel: Cancel::No,
-            },
-            effects,
-        )
+        let mut machine = ClientInvite::resume(invite, values);
+        machine.state = State::Calling;
+        (machine, effects)
+    }
+
+    /// Enters Proceeding, without a word: the INVITE left in a transaction before this one.
+    pub fn resume(invite: Message, values: Values) -> ClientInvite {
+        ClientInvite {
+            state: State::Proceeding,
+            invite,
+            interval: values.t1,
+            values,
+            ack: None,
+            cancel: Cancel::No,
+        }
     }
 
     /// A response came.

@@ -113,12 +113,7 @@ impl World {
 
     fn judge_tables(&mut self, host: usize) {
         let (now, found) = (self.now, &self.hosts[host]);
-        // A node that left the document while it was held for dead is forgotten with the dialogs
-        // that calls had left there.
-        let mut documents = self.plan.documents.iter();
-        let forgotten = documents.any(|(_, told)| told.without.iter().any(|n| NODES + n == host));
-        let forgotten = forgotten && self.plan.disaster().is_none();
-        if host != AGENT && (forgotten || found.paused || self.links.is_cut(host)) {
+        if host != AGENT && (found.paused || self.links.is_cut(host)) {
             return;
         }
         let streams = self.relays.count(host);

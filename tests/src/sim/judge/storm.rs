@@ -158,10 +158,11 @@ impl World {
             return;
         }
         let node = self.hosts[to].sip;
-        // A BYE that left while the node lived (spec: X28) may be repeated.
-        let farewell = [&b"moved"[..], b"failover failed"];
+        // A BYE or CANCEL that left while the node lived (spec: X28) may be repeated.
+        let farewell = [&b"moved"[..], b"failover failed", b"completed elsewhere"];
         let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
-        if bytes.starts_with(b"BYE ") && farewell.into_iter().any(has) {
+        let ends = bytes.starts_with(b"BYE ") || bytes.starts_with(b"CANCEL ");
+        if ends && farewell.into_iter().any(has) {
             return;
         }
         let Some(since) = self.watch.condemned.get(&node) else {
@@ -185,8 +186,7 @@ impl World {
 
     /// A message comes to the agent's socket.
     pub(in crate::sim) fn note_spoken(&mut self, from: HostId, to: HostId, bytes: &[u8]) {
-        let probe =
-            bytes.starts_with(b"SIP/2.0") && bytes.windows(7).any(|window| window == b"OPTIONS");
+        let probe = bytes.windows(11).any(|window| window == b"1 OPTIONS\r\n");
         if to == AGENT && from >= NODES && !probe {
             self.memory.spoke.insert(self.hosts[from].sip, self.now);
         }

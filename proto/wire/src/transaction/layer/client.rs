@@ -74,6 +74,30 @@ impl<O: Copy> Layer<O> {
         client
     }
 
+    /// An INVITE that left long ago, and of which nothing is known but that it was not answered.
+    pub(super) fn resume_client(
+        &mut self,
+        to: TransportKey,
+        invite: Message,
+        owner: O,
+    ) -> ClientId {
+        let (client, key) = (ClientId(self.id()), Key::client(&invite));
+        let timers = self.timers;
+        let values = Values::new(timers, timers, to.protocol.is_reliable());
+        let machine = ClientMachine::Invite(Box::new(ClientInvite::resume(invite, values)));
+        self.client_keys.insert(key.clone(), client);
+        let entry = Client {
+            owner: Some(owner),
+            key,
+            to,
+            timers,
+            machine,
+            cancel: None,
+        };
+        self.clients.insert(client, entry);
+        client
+    }
+
     pub(super) fn receive_response(&mut self, now: Time, from: TransportKey, response: Message) {
         let found = self.client_keys.get(&Key::client(&response)).copied();
         // More than one Via: it was meant for somebody behind us (RFC 3261 8.1.3.3).

@@ -137,6 +137,24 @@ impl<O: Copy> Layer<O> {
         cancel.map(|cancel| self.remove_client(cancel));
     }
 
+    /// Cancels an INVITE whose transaction was abandoned, since its peer lives after all: nothing
+    /// but the CANCEL is sent again (RFC 3261 9.1), and a final response that comes within 64*T1
+    /// is acknowledged or told as ever. Bytes that are no INVITE do nothing.
+    pub fn recall(
+        &mut self,
+        now: Time,
+        to: TransportKey,
+        invite: Message,
+        owner: O,
+        extra: &[(&str, &str)],
+    ) {
+        if !invite.is_request() || *invite.method() != Method::Invite {
+            return;
+        }
+        let client = self.resume_client(to, invite, owner);
+        self.cancel(now, client, extra);
+    }
+
     /// Answers a request: provisional or final. After a final answer the transaction lives on by
     /// itself. A second final answer is ignored. For a 2xx to an INVITE the **layer** repeats it
     /// (T1 doubling up to T2, 64*T1 long) until `acked` is called (RFC 3261 13.3.1.4).

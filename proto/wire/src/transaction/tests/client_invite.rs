@@ -308,6 +308,34 @@ fn abandon_leaves_nothing() {
     assert_eq!(rig.take(response(200, "INVITE", BRANCH)), ["stray 200"]);
 }
 
+/// The INVITE is not repeated: to a peer that does not know it any more it would be a new call.
+#[test]
+fn an_abandoned_invite_can_be_recalled() {
+    for (said, lines) in [
+        (Some(487), ["send ACK", "told 487"].as_slice()),
+        (Some(200), &["told 200"]),
+        (None, &["32000 timeout"]),
+    ] {
+        let (mut rig, client) = proceeding(udp());
+        let invite = rig.layer.request_by(client).expect("an INVITE").clone();
+        rig.layer.abandon(client);
+        rig.layer.recall(rig.now, udp(), invite, 1, &[]);
+        assert_eq!(rig.lines(), ["send CANCEL"]);
+        rig.take(response(200, "CANCEL", BRANCH));
+        let got = match said {
+            Some(status) => rig.take(response(status, "INVITE", BRANCH)),
+            None => rig.until(32_500),
+        };
+        assert_eq!(got, lines);
+        rig.until(100_000);
+        rig.assert_empty();
+    }
+    let mut rig = Rig::new(udp());
+    let bye = parse(request("BYE", BRANCH));
+    rig.layer.recall(rig.now, udp(), bye, 1, &[]);
+    rig.assert_empty();
+}
+
 #[test]
 fn a_failed_transport_ends_what_has_heard_nothing_from_that_peer() {
     let (mut rig, _) = proceeding(udp());

@@ -1,0 +1,227 @@
+//! What calls left behind on nodes that were held for dead. Should such a node live after all, it
+//! is told: its dialogs end, and what it still calls is taken back (spec: X26, X28).
+
+use crate::cluster::{NodeId, NodeState};
+use crate::core::call::FarLeg;
+use crate::core::env::{Env, MOVED, Owner};
+use holdline_leg::State;
+use holdline_wire::dialog::Dialog;
+use holdline_wire::header::Name;
+use holdline_wire::transaction::Layer;
+use holdline_wire::{Message, Method, Time, TransportKey};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What is remembered at most, of all nodes.
+const KEPT_MAX: usize = 20_000;
+/// For how long. A node that was away for longer has long given up what rang (timer C), and its
+/// other calls find by themselves that nobody is there.
+const KEPT_FOR: Duration = Duration::from_secs(3600);
+/// The Reason (RFC 3326) of a BYE in a dialog whose call was given up: the node ends it at the far
+/// end too.
+const LOST: &str = "SIP;cause=503;text=\"failover failed\"";
+/// The Reason of a CANCEL, by which a phone shows no missed call.
+const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+
+/// What a call left behind on a node.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// The node's: it outlives the node's place in the trunk document.
+    pub address: SocketAddr,
+    /// That of the process which knew it.
+    pub incarnation: Option<Box<str>>,
+    pub what: Remains,
+}
+
+/// What that is.
+#[derive(Clone, Debug)]
+pub enum Remains {
+    /// The dialog of a call that lives on elsewhere, so that its far end must not hear of it.
+    Moved(Dialog),
+    /// The dialog of a call that was given up: the node ends it at the far end too.
+    Lost(Dialog),
+    /// The INVITE of a call that is set up elsewhere, or whose caller has left.
+    Attempt(Message),
+}
+
+impl Left {
+    /// The same of a call that was given up.
+    pub fn given_up(self) -> Left {
+        let what = match self.what {
+            Remains::Moved(dialog) => Remains::Lost(dialog),
+            what => what,
+        };
+        Left { what, ..self }
+    }
+}
+
+impl FarLeg {
+    /// What the node at `address` gets a BYE for, should it live when the call has moved.
+    pub fn left(&self, address: Option<SocketAddr>) -> Option<Left> {
+        let dialog = self.leg.dialog().filter(|_| !self.disowned)?;
+        self.leaves(address, Remains::Moved(dialog.clone()))
+    }
+
+    /// What it gets a CANCEL for, should it live: an INVITE that it has not answered.
+    pub fn unanswered(&self, address: Option<SocketAddr>, layer: &Layer<Owner>) -> Option<Left> {
+        let (State::Calling(client) | State::Cancelling(client)) = self.leg.state() else {
+            return None;
+        };
+        let invite = layer.request_by(client)?.clone();
+        self.leaves(address, Remains::Attempt(invite))
+    }
+
+    fn leaves(&self, address: Option<SocketAddr>, what: Remains) -> Option<Left> {
+        Some(Left {
+            address: address?,
+            incarnation: self.incarnation.clone(),
+            what,
+        })
+    }
+}
+
+/// What was left on all nodes.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// By the nodes' addresses, with the times since when.
+    kept: BTreeMap<SocketAddr, VecDeque<(Time, Left)>>,
+    /// How many are kept.
+    count: usize,
+    /// What nodes were told and have not answered yet.
+    told: BTreeMap<u64, (Time, Left)>,
+    next: u64,
+}
+
+impl Leftovers {
+    fn keep(&mut self, since: Time, left: Left) {
+        if self.count < KEPT_MAX {
+            self.count += 1;
+            let kept = self.kept.entry(left.address).or_default();
+            kept.push_back((since, left));
+        }
+    }
+
+    /// Whether anything is kept for the node at `address`.
+    fn has(&self, address: SocketAddr) -> bool {
+        self.kept.contains_key(&address)
+    }
+
+    fn take(&mut self, address: SocketAddr) -> VecDeque<(Time, Left)> {
+        let taken = self.kept.remove(&address).unwrap_or_default();
+        self.count -= taken.len();
+        taken
+    }
+
+    /// Forgets what is too old.
+    pub fn expire(&mut self, now: Time) {
+        for kept in self.kept.values_mut() {
+            let before = kept.len();
+            kept.retain(|(since, _)| now.since(*since) < KEPT_FOR);
+            self.count -= before - kept.len();
+        }
+        self.kept.retain(|_, kept| !kept.is_empty());
+    }
+
+    /// How many are kept, and how many nodes were told of.
+    #[cfg(test)]
+    pub fn len(&self) -> (usize, usize) {
+        (self.count, self.told.len())
+    }
+}
+
+impl Env {
+    /// A call left its node. If that lives, it is told at once; otherwise when it shows that it
+    /// lived all the time.
+    pub fn leave(&mut self, now: Time, left: Left) {
+        let address = left.address;
+        self.left.keep(now, left);
+        let node = self.cluster.node_at(address);
+        let state = node.and_then(|node| self.cluster.state(node));
+        if state == Some(NodeState::Alive) {
+            self.tell_left(now, address);
+        }
+    }
+
+    /// `node` answers: it hears of all that calls left there. What an earlier incarnation knew is
+    /// gone with it.
+    pub fn hang_up_left(&mut self, now: Time, node: NodeId) {
+        let address = self.cluster.address(node);
+        if let Some(address) = address.filter(|address| self.left.has(*address)) {
+            self.tell_left(now, address);
+        }
+    }
+
+    fn tell_left(&mut self, now: Time, address: SocketAddr) {
+        let node = self.cluster.node_at(address);
+        let living = node.and_then(|node| self.cluster.incarnation(node));
+        let living = living.map(Box::<str>::from);
+        for (since, left) in self.left.take(address) {
+            let gone = living.is_some() && left.incarnation.is_some() && living != left.incarnation;
+            if !gone && now.since(since) < KEPT_FOR {
+                self.tell_of(now, since, left);
+            }
+        }
+    }
+
+    fn tell_of(&mut self, now: Time, since: Time, mut left: Left) {
+        self.left.next += 1;
+        let number = self.left.next;
+        let flow = self.flow(left.address);
+        let told = match &mut left.what {
+            Remains::Moved(dialog) => self.say_bye(now, dialog, MOVED, Owner::Left(number)),
+            Remains::Lost(dialog) => self.say_bye(now, dialog, LOST, Owner::Left(number)),
+            Remains::Attempt(invite) => {
+                let reason = [("Reason", ELSEWHERE)];
+                let owner = Owner::Left(number);
+                self.layer.recall(now, flow, invite.clone(), owner, &reason);
+                true
+            }
+        };
+        if told {
+            self.left.told.insert(number, (since, left));
+        }
+    }
+
+    fn say_bye(&mut self, now: Time, dialog: &mut Dialog, reason: &str, owner: Owner) -> bool {
+        let branch = self.tokens.branch();
+        let bye = dialog.request(&Method::Bye, &branch);
+        let bytes = bye.header(Name::Reason, reason).finish(None);
+        let hop = dialog.next_hop();
+        bytes.is_ok_and(|bytes| {
+            self.layer.request(now, hop, bytes, owner, None);
+            true
+        })
+    }
+
+    /// What a node said of something that was left there.
+    pub fn left_answered(&mut self, now: Time, number: u64, said: &Message, from: TransportKey) {
+        if said.status() < 200 {
+            return;
+        }
+        let told = self.left.told.remove(&number);
+        // The far end had answered before the CANCEL came (RFC 3261 9.1): ACK and BYE.
+        if let Some((_, left)) = told
+            && let Remains::Attempt(invite) = &left.what
+            && *said.method() == Method::Invite
+            && said.status() < 300
+            && let Some(mut dialog) = Dialog::uac(invite, said, from)
+        {
+            let branch = self.tokens.branch();
+            if let Ok(ack) = dialog.ack(said.cseq().number, &branch).finish(None) {
+                self.layer.send_ack(dialog.next_hop(), ack);
+            }
+            self.say_bye(now, &mut dialog, ELSEWHERE, Owner::Nobody);
+        }
+    }
+
+    /// It said nothing: it is told again when it answers the next time. Not of an INVITE: it does
+    /// not know that, or it would have refused it.
+    pub fn left_unanswered(&mut self, number: u64) {
+        if let Some((since, left)) = self.left.told.remove(&number)
+            && !matches!(left.what, Remains::Attempt(_))
+        {
+            self.left.keep(since, left);
+        }
+    }
+}
