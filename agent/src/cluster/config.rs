@@ -80,6 +80,13 @@ pub struct HealthConfig {
     pub media_backoff_max: Duration,
     /// After a suspicion was cleared, refusals of media raise none for this long: 200 ms.
     pub refusal_pause: Duration,
+    /// Refused streams of a node of which nothing is heard any more that are proof of its death
+    /// (spec: X20): 3.
+    pub refused_streams: usize,
+    /// How long an answer is waited for then, beyond the RTT and its spread: 2 ms.
+    pub refused_patience: Duration,
+    /// Packets of its other streams that must be missing then, more where many get lost: 12.
+    pub missing_min: usize,
     /// How many refused streams or unknown dialogs (fewer where it carries fewer calls, but two)
     /// show that a node without incarnations was restarted (spec: X39): 3.
     pub lost_traces: usize,
@@ -133,6 +140,9 @@ impl Default for HealthConfig {
             media_backoff: ms(500),
             media_backoff_max: ms(30_000),
             refusal_pause: ms(200),
+            refused_streams: 3,
+            refused_patience: ms(2),
+            missing_min: 12,
             lost_traces: 3,
             lost_window: ms(2000),
             return_run: 3,

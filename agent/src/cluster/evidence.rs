@@ -40,6 +40,13 @@ pub enum EvidenceKind {
         /// The relay's number of the stream.
         stream: u64,
     },
+    /// Nobody listens at several media ports, and nothing else of the node is heard.
+    MediaGone {
+        /// How many streams were refused.
+        streams: usize,
+        /// How many packets should have come meanwhile.
+        packets: u32,
+    },
     /// All streams that were being heard fell silent.
     MediaSilent {
         /// For how long, ms.
@@ -68,6 +75,7 @@ impl EvidenceKind {
             EvidenceKind::ProbeRefused => "probe_refused",
             EvidenceKind::SignallingRefused => "signalling_refused",
             EvidenceKind::MediaRefused { .. } => "media_refused",
+            EvidenceKind::MediaGone { .. } => "media_gone",
             EvidenceKind::MediaSilent { .. } => "media_silent",
             EvidenceKind::RequestUnanswered => "request_unanswered",
             EvidenceKind::ServiceUnavailable => "service_unavailable",
@@ -83,6 +91,9 @@ impl fmt::Display for EvidenceKind {
             EvidenceKind::ProbeRefused => write!(f, "probe refused"),
             EvidenceKind::SignallingRefused => write!(f, "signalling refused"),
             EvidenceKind::MediaRefused { stream } => write!(f, "media refused (stream {stream})"),
+            EvidenceKind::MediaGone { streams, packets } => {
+                write!(f, "{streams} streams refused and {packets} packets missing")
+            }
             EvidenceKind::MediaSilent { ms } => write!(f, "all media silent for {ms} ms"),
             EvidenceKind::RequestUnanswered => write!(f, "request unanswered"),
             EvidenceKind::ServiceUnavailable => write!(f, "503 in a dialog"),
@@ -215,6 +226,8 @@ impl Suspicion {
             EvidenceKind::RequestUnanswered | EvidenceKind::ServiceUnavailable => {
                 self.troubled = true;
             }
+            // Said only by a verdict.
+            EvidenceKind::MediaGone { .. } => {}
             EvidenceKind::ProbesUnanswered { .. } | EvidenceKind::Silent { .. } => {
                 self.unanswered = true;
             }

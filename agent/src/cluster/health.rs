@@ -170,7 +170,7 @@ impl Cluster {
             let Some(node) = self.nodes.get_mut(&id) else {
                 continue;
             };
-            node.media.heard(group.newest, &self.config);
+            node.media.heard(group, &self.config);
             let since = node.suspicion().map(|s| (s.suspected_at, s.media_silent));
             if since.is_some_and(|(at, silent)| silent && group.newest > at) {
                 self.media_returned(now, id);
@@ -182,6 +182,22 @@ impl Cluster {
             self.witness(now, newest, heard);
         }
         self.look_for_silence(now, tick.at);
+        self.look_at_the_refused(now, tick.at);
+    }
+
+    /// Suspects with refused streams: sockets were drained, so what is missing now never came.
+    fn look_at_the_refused(&mut self, now: Time, at: Time) {
+        let gone = |&id: &NodeId| self.media_are_gone(now, at, id);
+        let found: Vec<_> = self
+            .suspects
+            .iter()
+            .copied()
+            .filter_map(|id| Some((id, gone(&id)?)))
+            .collect();
+        for (id, kind) in found {
+            self.die(now, id, kind);
+            self.reschedule(now, id);
+        }
     }
 
     fn look_for_silence(&mut self, now: Time, at: Time) {

@@ -260,7 +260,34 @@ impl Cluster {
         }
     }
 
-    fn die(&mut self, now: Time, id: NodeId, last: EvidenceKind) {
+    /// The proof that a process is gone whose host is up, but refuses no probe any more: several
+    /// of its streams are refused, and since then nothing came of it, neither an answer that was
+    /// due nor one of many packets (spec: X20). Our own network works: the refusals came.
+    pub(super) fn media_are_gone(&self, now: Time, at: Time, id: NodeId) -> Option<EvidenceKind> {
+        let config = &self.config;
+        let node = self.nodes.get(&id)?;
+        let s = node.suspicion()?;
+        // A node that takes over calls may be slow, and is sent packets before its ports are open.
+        if s.accusers.len() < config.refused_streams || now < node.probes.busy_until {
+            return None;
+        }
+        let patience = node.probes.spread_rtt(config) + config.refused_patience;
+        let heard = node.last_heard.is_some_and(|heard| heard > s.suspected_at);
+        let missing = node.media.missing(at);
+        let enough = node
+            .probes
+            .needed(config.false_alone, config)
+            .max(config.missing_min);
+        let gone = !heard
+            && node.probes.waiting(now, s.suspected_at) >= patience
+            && missing as usize >= enough;
+        gone.then_some(EvidenceKind::MediaGone {
+            streams: s.accusers.len(),
+            packets: missing,
+        })
+    }
+
+    pub(super) fn die(&mut self, now: Time, id: NodeId, last: EvidenceKind) {
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };

@@ -1,6 +1,8 @@
 //! RTP and RTCP of one node as evidence: are its streams being heard, and did all fall silent?
 
 use super::config::HealthConfig;
+use super::rhythm::Rhythm;
+use holdline_relay::GroupTick;
 use holdline_wire::Time;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ pub(super) struct MediaEvidence {
     run_start: Time,
     /// The longest usual spacing of packets; decays slowly.
     spacing: Duration,
+    /// How densely packets come.
+    rhythm: Rhythm,
     /// Before this, silence raises no suspicion: it was wrong of late.
     ignored_until: Time,
     /// How long it is ignored after the next false suspicion; zero: the configured least.
@@ -25,8 +29,10 @@ pub(super) struct MediaEvidence {
 }
 
 impl MediaEvidence {
-    /// Packets came, the newest at `newest`.
-    pub fn heard(&mut self, newest: Time, config: &HealthConfig) {
+    /// Packets came.
+    pub fn heard(&mut self, tick: &GroupTick, config: &HealthConfig) {
+        let newest = tick.newest;
+        self.rhythm.heard(newest, tick.packets, tick.pause);
         self.last = self.last.max(Some(newest));
         match self.newest {
             Some(last) => {
@@ -64,6 +70,15 @@ impl MediaEvidence {
         let steady = newest.since(self.run_start.max(self.ignored_until)) >= config.media_arm;
         let silence = at.since(newest);
         (steady && !self.used && silence >= self.threshold(config)).then_some(silence)
+    }
+
+    /// How many packets are missing at `at`; none while the silence is no longer than pauses often
+    /// are.
+    pub fn missing(&self, at: Time) -> u32 {
+        let silence = self
+            .newest
+            .map_or(Duration::ZERO, |newest| at.since(newest));
+        self.rhythm.missing(silence)
     }
 
     /// The silence raised a suspicion.

@@ -5,15 +5,17 @@
 //! Feed it what was heard, sent and refused; after each call drain [`Cluster::poll_event`], then
 //! wait until [`Cluster::poll_deadline`] and call [`Cluster::handle_deadline`].
 //!
-//! Evidence makes a node suspect, quick probes confirm or clear (spec: X20). Three ways lead to a
+//! Evidence makes a node suspect, quick probes confirm or clear (spec: X20). Four ways lead to a
 //! verdict:
 //!
 //! - two SIP refusals in a row, one of them of a probe: at once;
+//! - several streams refused and nothing else heard where a lot should have come: within some
+//!   milliseconds, for a host limits its refusals and media may use them all up;
 //! - all media silent (or one SIP refusal) and a burst of quick probes unanswered: within about
 //!   100 ms and the RTT;
 //! - nothing heard for RTT + 1.5 s and a row of probes unanswered (spec: D21).
 //!
-//! The last two are silence, which proves something only while somebody else is heard: a probe
+//! The last two are silence alone, which proves something only while somebody else is heard: a probe
 //! counts as unanswered only if another node was heard after it was sent (spec: X21).
 
 mod burst;
@@ -26,6 +28,7 @@ mod membership;
 mod node;
 mod placement;
 mod probes;
+mod rhythm;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -125,10 +125,14 @@ impl Probes {
 
     /// RTT and four times its spread (RFC 6298 section 2.3).
     pub fn usual_patience(&self, config: &HealthConfig) -> Duration {
-        let Some((srtt, var)) = self.rtt else {
-            return config.initial_rtt;
-        };
-        (srtt + (var * 4).min(config.answer_spread_max)).max(config.answer_min)
+        self.spread_rtt(config).max(config.answer_min)
+    }
+
+    /// The same, however short that is.
+    pub fn spread_rtt(&self, config: &HealthConfig) -> Duration {
+        let spread =
+            |(srtt, var): (Duration, Duration)| srtt + (var * 4).min(config.answer_spread_max);
+        self.rtt.map_or(config.initial_rtt, spread)
     }
 
     /// The probability that a probe or its answer is lost, one standard deviation on the safe
@@ -152,6 +156,12 @@ impl Probes {
         let patience = self.patience(now, config);
         let counts = |p: &&Sent| p.at >= from && p.at <= until && now.since(p.aging) >= patience;
         self.out.iter().filter(counts).count()
+    }
+
+    /// How long the first probe sent since `from` that is still out has waited.
+    pub fn waiting(&self, now: Time, from: Time) -> Duration {
+        let first = self.out.iter().find(|p| p.at >= from);
+        first.map_or(Duration::ZERO, |p| now.since(p.aging))
     }
 
     /// When the next outstanding probe becomes unanswered.

@@ -158,9 +158,12 @@ pub struct GroupTick {
     pub streams: u32,
     /// When the newest came.
     pub newest: Time,
+    /// The longest wait for one of them, counted from the newest of an earlier tick, zero where
+    /// there is none.
+    pub pause: Duration,
 }
 
-/// Every 10 ms while there is a stream, after draining the sockets.
+/// Every 10 ms while there is a stream, sooner after a refusal; made after draining the sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tick {
     /// When it was made.
@@ -176,7 +179,8 @@ pub struct Tick {
 pub enum Report {
     /// The regular report.
     Tick(Tick),
-    /// ICMP said that nobody listens at a far peer's port: at most one a group and tick.
+    /// ICMP said that nobody listens at a far peer's port: at most four a group and tick, of
+    /// different streams.
     Refused {
         /// The group.
         group: GroupId,

@@ -80,6 +80,7 @@ mod tests {
             packets: 2,
             streams,
             newest: at,
+            pause: Duration::from_nanos(u64::from(streams)),
         };
         Tick {
             at,
@@ -109,6 +110,7 @@ mod tests {
             packets: 6,
             streams: 7,
             newest,
+            pause: Duration::from_nanos(4),
         };
         let late = Duration::from_nanos(6);
         assert_eq!(

@@ -26,6 +26,9 @@ impl ReportSink for Box<dyn FnMut(Report) -> Result<(), Report> + Send> {
     }
 }
 
+/// Refusals of one group that wait.
+const REFUSED_MAX: usize = 4;
+
 /// What was not taken yet.
 pub(crate) struct Outbox {
     sink: Box<dyn ReportSink>,
@@ -45,7 +48,8 @@ impl Outbox {
         }
     }
 
-    /// Takes a report in. A second refusal of a group says nothing new while the first waits.
+    /// Takes a report in. A second refusal of a stream says nothing new while the first waits, nor
+    /// does a fifth of a group.
     pub(crate) fn push(&mut self, report: Report) {
         match report {
             Report::Tick(tick) => match &mut self.tick {
@@ -55,9 +59,11 @@ impl Outbox {
                 }
                 None => self.tick = Some(tick),
             },
-            Report::Refused { group, .. } => {
-                let known = |kept: &Report| matches!(kept, Report::Refused { group: other, .. } if *other == group);
-                if !self.kept.iter().any(known) {
+            Report::Refused { group, stream, .. } => {
+                let of_group = |kept: &&Report| matches!(kept, Report::Refused { group: other, .. } if *other == group);
+                let known = |kept: &Report| matches!(kept, Report::Refused { stream: other, .. } if *other == stream);
+                let mut waiting = self.kept.iter().filter(of_group);
+                if waiting.clone().count() < REFUSED_MAX && !waiting.any(known) {
                     self.kept.push_back(report);
                 }
             }
@@ -100,6 +106,7 @@ pub(crate) fn merge(waiting: &mut Tick, newer: Tick, streams: fn(u32, u32) -> u3
                 known.packets = known.packets.saturating_add(tick.packets);
                 known.streams = streams(known.streams, tick.streams);
                 known.newest = known.newest.max(tick.newest);
+                known.pause = known.pause.max(tick.pause);
             }
             Err(at) => waiting.groups.insert(at, tick),
         }
@@ -120,6 +127,7 @@ mod tests {
             packets: 2,
             streams: 1,
             newest: Time::from_nanos(at),
+            pause: Duration::ZERO,
         };
         let (at, late) = (Time::from_nanos(at), Duration::from_nanos(late));
         Report::Tick(Tick {
@@ -155,7 +163,7 @@ mod tests {
             removed(1),
             refused(7, 1),
             tick(2, 9, 3),
-            refused(7, 2),
+            refused(7, 1),
         ] {
             outbox.push(report);
             outbox.flush();

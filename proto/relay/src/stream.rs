@@ -16,6 +16,8 @@ pub(crate) struct Stream {
     pub(crate) group: Place,
     /// The number of the last tick in which the far side was heard.
     pub(crate) heard_in: u32,
+    /// The same for a packet to its far side that was refused.
+    pub(crate) refused_in: u32,
     /// Present where the near side must not see a change of source (spec: X29).
     pub(crate) steady: Option<Box<Steady>>,
 }
@@ -47,6 +49,7 @@ impl Stream {
             sides: [SideState::default(); 2],
             group,
             heard_in: 0,
+            refused_in: 0,
             steady: steady.map(Box::new),
         }
     }

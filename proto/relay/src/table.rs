@@ -201,7 +201,7 @@ impl Table {
         }
         self.tally.leave(stream.group);
         stream.group = self.tally.join(group);
-        stream.heard_in = 0;
+        (stream.heard_in, stream.refused_in) = (0, 0);
         if let Some(steady) = &mut stream.steady {
             steady.moved();
         }
@@ -324,10 +324,13 @@ impl Table {
         }
     }
 
-    /// A far side's peer refused a packet; its group, if this is the first in this tick.
+    /// A far side's peer refused a packet; its group, if this is the stream's first in this tick
+    /// and few streams of the group were refused in it before.
     pub fn refused(&mut self, stream: StreamId) -> Option<GroupId> {
-        let group = self.streams.get(&stream)?.group;
-        self.tally.refused(group)
+        let stream = self.streams.get_mut(&stream)?;
+        let first = stream.refused_in != self.tally.number();
+        stream.refused_in = self.tally.number();
+        self.tally.refused(stream.group, first)
     }
 
     /// The report of what was heard since the last one.

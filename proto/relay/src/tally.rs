@@ -4,6 +4,11 @@
 use crate::command::{GroupId, GroupTick};
 use holdline_wire::Time;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Refusals that are told of a group in one tick. A host refuses some six packets of one sender and
+/// then one a second: a few more than those who ask for several need (spec: X20).
+const REFUSED_A_TICK: u8 = 4;
 
 /// Where a group's counters are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +33,9 @@ struct Group {
     packets: u32,
     streams: u32,
     newest: Time,
+    pause: Duration,
     touched: bool,
-    refused: bool,
+    refused: u8,
 }
 
 impl Default for Tally {
@@ -57,8 +63,9 @@ impl Tally {
             packets: 0,
             streams: 0,
             newest: Time::ZERO,
+            pause: Duration::ZERO,
             touched: false,
-            refused: false,
+            refused: 0,
         };
         let place = match self.free.pop() {
             Some(place) => {
@@ -103,13 +110,19 @@ impl Tally {
         let group = self.touch(place);
         group.packets = group.packets.saturating_add(1);
         group.streams += u32::from(first);
+        if group.newest > Time::ZERO {
+            group.pause = group.pause.max(now.since(group.newest));
+        }
         group.newest = group.newest.max(now);
     }
 
-    /// A packet was refused; the group, if none was before in this tick.
-    pub(crate) fn refused(&mut self, place: Place) -> Option<GroupId> {
+    /// A packet was refused, `first` of its stream in this tick; the group, if that is worth
+    /// telling.
+    pub(crate) fn refused(&mut self, place: Place, first: bool) -> Option<GroupId> {
         let group = self.touch(place);
-        (!std::mem::replace(&mut group.refused, true)).then_some(group.id)
+        let tell = first && group.refused < REFUSED_A_TICK;
+        group.refused += u8::from(tell);
+        tell.then_some(group.id)
     }
 
     fn touch(&mut self, place: Place) -> &mut Group {
@@ -127,16 +140,17 @@ impl Tally {
         while let Some(place) = self.touched.pop() {
             let group = &mut self.groups[place.0];
             if group.packets > 0 {
-                let (packets, streams, newest) = (group.packets, group.streams, group.newest);
                 ticks.push(GroupTick {
                     group: group.id,
-                    packets,
-                    streams,
-                    newest,
+                    packets: group.packets,
+                    streams: group.streams,
+                    newest: group.newest,
+                    pause: group.pause,
                 });
             }
             (group.packets, group.streams) = (0, 0);
-            (group.touched, group.refused) = (false, false);
+            group.pause = Duration::ZERO;
+            (group.touched, group.refused) = (false, 0);
             if group.members == 0 {
                 self.release(place);
             }

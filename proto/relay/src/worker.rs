@@ -21,6 +21,8 @@ const COMMANDS_AT_A_TIME: usize = 16;
 const FOREVER: i32 = -1;
 /// How often commands are looked for while there are streams: their removal wakes nobody.
 const REMOVALS: Duration = Duration::from_millis(100);
+/// How soon after a refusal the next tick is: whether anything else is heard of the group decides.
+const AFTER_REFUSAL: Duration = Duration::from_millis(4);
 /// Events taken at a time.
 pub(crate) const EVENTS_AT_A_TIME: usize = 256;
 /// Rounds of events after which a tick that is due is made even if more packets wait.
@@ -73,6 +75,13 @@ impl Worker {
             }
             if due.is_none() && !self.table.is_empty() {
                 due = self.next_due();
+            }
+            if self
+                .reports
+                .iter()
+                .any(|report| matches!(report, Report::Refused { .. }))
+            {
+                due = due.map(|at| at.min(self.now() + AFTER_REFUSAL));
             }
             if let Some(at) = due.filter(|at| self.now() >= *at) {
                 for _ in 0..ROUNDS_BEFORE_TICK {

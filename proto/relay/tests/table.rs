@@ -190,14 +190,16 @@ fn a_tick_tells_the_groups_that_were_heard() {
     let told: Vec<_> = tick
         .groups
         .iter()
-        .map(|t| (t.group.0, t.packets, t.streams, t.newest))
+        .map(|t| (t.group.0, t.packets, t.streams, t.newest, t.pause))
         .collect();
-    assert_eq!(told, [(4, 1, 1, at(4)), (9, 3, 2, at(3))]);
+    let (none, one) = (Duration::ZERO, Duration::from_millis(1));
+    assert_eq!(told, [(4, 1, 1, at(4), none), (9, 3, 2, at(3), one)]);
     assert_eq!((tick.at, tick.late), (at(10), Duration::from_millis(2)));
     assert!(table.tick(at(20), Duration::ZERO).groups.is_empty());
 
-    // A move takes the stream to another group; the refusals of one are told once a tick.
+    // A move takes the stream to another group; the refusals of a stream are told once a tick.
     assert_eq!(table.refused(StreamId(1)), Some(GroupId(9)));
+    assert_eq!(table.refused(StreamId(2)), Some(GroupId(9)));
     assert_eq!(table.refused(StreamId(2)), None);
     let far = side(8000, 6100, None);
     table.apply(&Command::Move {

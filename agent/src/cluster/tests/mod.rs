@@ -5,6 +5,7 @@ mod long;
 mod media;
 mod membership;
 mod placing;
+mod refused;
 mod returning;
 mod self_doubt;
 mod verdicts;

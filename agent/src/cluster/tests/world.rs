@@ -97,6 +97,7 @@ pub struct World {
     /// How late the relay makes its next tick.
     pub tick_late: Duration,
     heard: BTreeMap<usize, GroupTick>,
+    newest: BTreeMap<usize, Time>,
     chance: Tokens,
     queue: BTreeMap<(Time, u64), Happening>,
     sequence: u64,
@@ -114,6 +115,7 @@ impl World {
             network: true,
             tick_late: Duration::ZERO,
             heard: BTreeMap::new(),
+            newest: BTreeMap::new(),
             chance: Tokens::new([seed; 32]),
             queue: BTreeMap::new(),
             sequence: 0,
@@ -272,11 +274,14 @@ impl World {
                     packets: 0,
                     streams: 0,
                     newest: self.now,
+                    pause: Duration::ZERO,
                 };
+                let newest = self.newest.insert(n, self.now).unwrap_or(self.now);
                 let tick = self.heard.entry(n).or_insert(tick);
                 tick.packets += 1;
                 tick.streams += 1;
                 tick.newest = self.now;
+                tick.pause = tick.pause.max(self.now.since(newest));
             }
             Happening::Tick => self.tick(),
         }

@@ -117,6 +117,7 @@ impl World {
                     packets: 0,
                     streams: 0,
                     newest,
+                    pause: TICK,
                 });
                 tick.packets += packets;
                 tick.streams = tick.streams.max(packets);
