@@ -60,7 +60,7 @@ pub struct Moving {
     /// All of a verdict's INVITEs leave within this time, however slow the survivors
     /// (spec: D25, X23); default 1 s.
     pub window: Duration,
-    /// INVITEs that a node may owe an answer (spec: X23); default 16 at first, 128 at most.
+    /// INVITEs that a node may owe an answer (spec: X23); default 32 at first, 128 at most.
     pub bounds: Bounds,
     /// How the calls are shared; by free capacity by default (spec: X23).
     pub targets: Targets,

@@ -27,6 +27,8 @@ CREATE TABLE dialogs (
 CREATE INDEX dialogs_until ON dialogs (until_ms);";
 /// How long another process may hold the file before an operation fails.
 const BUSY: Duration = Duration::from_millis(250);
+/// How long it waits before it looks again.
+const BUSY_STEP: Duration = Duration::from_micros(500);
 /// Rows removed by one sweep: it must not hold up a claim.
 const SWEEP: usize = 500;
 
@@ -120,12 +122,19 @@ impl Store for SqliteStore {
     }
 }
 
+/// Another process holds the file, as it does for some 100 us at a time. SQLite's own handler sleeps
+/// longer and longer, up to 100 ms: the claims of a dead node's calls would wait while nobody writes.
+fn wait_for_others(tried: i32) -> bool {
+    std::thread::sleep(BUSY_STEP);
+    BUSY_STEP * tried.unsigned_abs() < BUSY
+}
+
 fn connect(path: &Path) -> Result<Connection, SqliteError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
     let mut connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_handler(Some(wait_for_others))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

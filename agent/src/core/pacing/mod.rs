@@ -18,6 +18,9 @@ use window::Window;
 /// became of it is known by then.
 const OWED_MAX: Duration = Duration::from_secs(2);
 
+/// The time that a node is guessed to need for each INVITE that it owes an answer.
+const ANSWERED_IN: Duration = Duration::from_millis(1);
+
 /// The least time between two calls that leave because they have waited long enough.
 const APART: Duration = Duration::from_millis(1);
 
@@ -225,10 +228,18 @@ impl Pacing {
     }
 
     /// The timers of an INVITE to `node`: a survivor that is slow while all calls of another come
-    /// upon it is not sent everything twice.
+    /// upon it is not sent everything twice. Before its first answer that is guessed from how many
+    /// it owes.
     pub fn timers(&self, node: NodeId, timers: Timers) -> Timers {
         let most = Timers::default().t1.max(timers.t1);
-        let t1 = (self.answer_time(node) * 2).clamp(timers.t1, most);
+        let owed = self
+            .targets
+            .get(&node)
+            .map_or(0, |target| target.owed.len());
+        let waits = ANSWERED_IN * u32::try_from(owed).unwrap_or(u32::MAX);
+        let t1 = (self.answer_time(node) * 2)
+            .max(waits)
+            .clamp(timers.t1, most);
         Timers { t1, ..timers }
     }
 

@@ -18,7 +18,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
-            first: 16,
+            first: 32,
             most: 128,
             slow: Duration::from_millis(30),
         }
@@ -111,9 +111,9 @@ mod tests {
     #[test]
     fn a_node_that_answers_at_once_gets_more_and_more_up_to_the_bound() {
         let mut window = Window::new(&Bounds::default());
-        assert_eq!(window.size(), 16);
-        (0..16).for_each(|n| window.answered(at(10 + n), ms(5), &Bounds::default()));
         assert_eq!(window.size(), 32);
+        (0..32).for_each(|n| window.answered(at(10 + n), ms(5), &Bounds::default()));
+        assert_eq!(window.size(), 64);
         (0..1000).for_each(|n| window.answered(at(100 + n), ms(5), &Bounds::default()));
         assert_eq!((window.size(), window.answer_time()), (128, ms(5)));
     }
@@ -126,7 +126,7 @@ mod tests {
         for n in 0..10 {
             window.answered(at(60 + n), ms(50), &Bounds::default());
         }
-        assert_eq!(window.size(), 11, "17 shrunk once");
+        assert_eq!(window.size(), 23, "33 shrunk once");
         for round in 0..40 {
             window.answered(at(200 + round * 200), ms(150), &Bounds::default());
         }
@@ -141,7 +141,7 @@ mod tests {
     fn a_distant_node_is_not_taken_for_a_slow_one() {
         let mut window = Window::new(&Bounds::default());
         (0..100).for_each(|n| window.answered(at(300 + n), ms(290 + n % 20), &Bounds::default()));
-        assert_eq!(window.size(), 116);
+        assert_eq!(window.size(), 128);
     }
 
     // spec: X24
@@ -149,8 +149,8 @@ mod tests {
     fn what_is_not_answered_halves_it() {
         let mut window = Window::new(&Bounds::default());
         (0..16).for_each(|n| window.overloaded(at(300 + n), ms(300)));
-        assert_eq!(window.size(), 8);
+        assert_eq!(window.size(), 16);
         window.overloaded(at(601), ms(300));
-        assert_eq!(window.size(), 4);
+        assert_eq!(window.size(), 8);
     }
 }

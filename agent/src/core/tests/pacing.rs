@@ -62,15 +62,15 @@ fn a_node_gets_no_more_than_it_owes_answers_and_more_with_each_answer() {
     world.nodes[1].inbox.clear();
     kill(&mut world, 0);
     let first = invites(&mut world, 1);
-    assert_eq!(first.len(), 16);
+    assert_eq!(first.len(), 32);
     world.node_responds(1, &first[0], 100, None);
     assert_eq!(invites(&mut world, 1).len(), 0, "a 100 is no answer");
     for invite in &first {
         world.node_responds(1, invite, 183, Some(ANSWER));
     }
     // Each answer made room for two.
-    assert_eq!(answer(&mut world, 1, 183), 32);
-    assert_eq!(invites(&mut world, 1).len(), 52);
+    assert_eq!(answer(&mut world, 1, 183), 64);
+    assert_eq!(invites(&mut world, 1).len(), 4);
 }
 
 // spec: D25, X23
@@ -79,6 +79,7 @@ fn all_have_left_within_a_second_though_no_survivor_answers() {
     let mut world = World::with(2, |settings| {
         roomy(settings);
         settings.moving.attempt = seconds(5);
+        settings.moving.bounds.first = 16;
     });
     calls_on(&mut world, 0, 50);
     world.nodes[1].inbox.clear();
@@ -297,14 +298,14 @@ fn when_all_nodes_died_the_first_that_returns_is_not_flooded() {
         world.pass(std::time::Duration::from_micros(500));
     }
     let first = invites(&mut world, 1).len();
-    assert!((1..=17).contains(&first), "{first}");
+    assert!((1..=33).contains(&first), "{first}");
 }
 
 // spec: X24
 #[test]
 fn a_slow_survivor_is_not_sent_everything_twice() {
     let mut world = World::with(2, roomy);
-    let calls = calls_on(&mut world, 0, 18);
+    let calls = calls_on(&mut world, 0, 34);
     world.nodes[1].inbox.clear();
     kill(&mut world, 0);
     let first = invites(&mut world, 1);

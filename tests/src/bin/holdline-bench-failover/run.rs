@@ -216,8 +216,11 @@ impl Measured {
                 figures.push(death.until(at) - decided);
             }
         }
+        // Nodes that are started late count as dead until then: of before the fault nothing is said.
+        let after = |decided: f64| death.until(decided) >= 0.0;
         let others = death.status.failovers.iter();
-        self.false_verdicts += others.filter(|other| other.node != failover.node).count();
+        let others = others.filter(|other| other.node != failover.node && after(other.decided_at));
+        self.false_verdicts += others.count();
     }
 
     /// Each target beside what was measured: its name, the figures, the target.
