@@ -101,14 +101,15 @@ impl NodeCore {
             return;
         }
         let Some(call) = self.remove(key) else { return };
+        self.env.forgo_note(key);
         if let (None, Some(noted)) = (&call.record, &call.noted) {
-            self.env.take_off(now, noted.key());
+            self.env.take_off_in_company(now, noted.key());
         }
         if let Some(record) = call.record {
-            self.env.take_off(now, record.upstream);
+            self.env.take_off_in_company(now, record.upstream);
             // The store was down since the call came here: it has the old row still.
             if let Some(replaced) = call.replaces {
-                self.env.take_off(now, replaced);
+                self.env.take_off_in_company(now, replaced);
             }
         }
         self.env.event(Event::Over {

@@ -45,6 +45,8 @@ pub(super) enum Timer {
     Leaving(CallKey),
     /// A store operation counts as lost.
     Asked(u64),
+    /// Store operations have waited for company long enough.
+    Company,
     /// Take those calls off the store that it did not hear of.
     Clear,
     /// Forget a tomb.
@@ -91,6 +93,8 @@ pub(super) struct Env {
     pub outputs: VecDeque<Output<Out>>,
     pub asked: BTreeMap<u64, Asked>,
     next_request: u64,
+    /// Operations that wait for company, in order.
+    waiting: Vec<(Op, Asked)>,
     pub store_up: bool,
     /// Calls that are over, of which the store does not know that yet.
     pub untold: VecDeque<DialogId>,
@@ -122,6 +126,7 @@ impl Env {
             outputs: VecDeque::new(),
             asked: BTreeMap::new(),
             next_request: 0,
+            waiting: Vec::new(),
             store_up: true,
             untold: VecDeque::new(),
             tombs: BTreeMap::new(),
@@ -268,10 +273,62 @@ impl Env {
 
     /// Asks the store. False where too much is already asked: then the store counts as down.
     pub fn ask(&mut self, now: Time, op: Op, asked: Asked) -> bool {
-        if self.asked.len() >= self.config.capacity * 2 + 16 {
-            self.store_works(false);
+        if !self.may_ask() {
             return false;
         }
+        self.ask_what_waits(now);
+        self.hand_over(now, op, asked);
+        true
+    }
+
+    /// Asks the store for what nobody waits for: with the next operation that somebody does wait
+    /// for, since each commit wakes two threads, or 10 ms later.
+    pub fn ask_in_company(&mut self, now: Time, op: Op, asked: Asked) -> bool {
+        if !self.may_ask() {
+            return false;
+        }
+        if self.waiting.is_empty() {
+            self.timers
+                .set(Timer::Company, now + self.config.waits.company);
+        }
+        self.waiting.push((op, asked));
+        true
+    }
+
+    /// Hands over what waits for company: before anything that is asked later.
+    pub fn ask_what_waits(&mut self, now: Time) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.timers.cancel(Timer::Company);
+        for (op, asked) in std::mem::take(&mut self.waiting) {
+            self.hand_over(now, op, asked);
+        }
+    }
+
+    /// What waits to be noted of a call that is not answered yet has been overtaken by what
+    /// became of it.
+    pub fn forgo_note(&mut self, key: CallKey) {
+        self.waiting.retain(|(_, asked)| *asked != Asked::Note(key));
+        if self.waiting.is_empty() {
+            self.timers.cancel(Timer::Company);
+        }
+    }
+
+    /// Operations without a reply, those that wait for company included.
+    pub fn store_waiting(&self) -> usize {
+        self.asked.len() + self.waiting.len()
+    }
+
+    fn may_ask(&mut self) -> bool {
+        let may = self.store_waiting() < self.config.capacity * 2 + 16;
+        if !may {
+            self.store_works(false);
+        }
+        may
+    }
+
+    fn hand_over(&mut self, now: Time, op: Op, asked: Asked) {
         self.next_request += 1;
         let id = self.next_request;
         self.asked.insert(id, asked);
@@ -279,17 +336,29 @@ impl Env {
             .set(Timer::Asked(id), now + self.config.waits.store);
         self.outputs
             .push_back(Output::Other(Out::Store(StoreRequest { id, op })));
-        true
     }
 
     /// Takes a call that is over off the store; asked again for as long as the store is down.
     pub fn take_off(&mut self, now: Time, upstream: DialogId) {
-        let op = Op::Delete {
-            upstream: upstream.clone(),
-            by: self.config.incarnation.clone(),
-        };
+        let op = self.delete(&upstream);
         if !self.ask(now, op, Asked::Delete(upstream.clone())) {
             self.take_off_later(now, upstream);
+        }
+    }
+
+    /// Likewise a call that ended as calls do: who still asks for it hears from the downstream UA
+    /// that it is over.
+    pub fn take_off_in_company(&mut self, now: Time, upstream: DialogId) {
+        let op = self.delete(&upstream);
+        if !self.ask_in_company(now, op, Asked::Delete(upstream.clone())) {
+            self.take_off_later(now, upstream);
+        }
+    }
+
+    fn delete(&self, upstream: &DialogId) -> Op {
+        Op::Delete {
+            upstream: upstream.clone(),
+            by: self.config.incarnation.clone(),
         }
     }
 

@@ -38,6 +38,7 @@ impl NodeCore {
         let record = Box::new(record);
         let moved = call.replaces.clone();
         call.record = Some(record.clone());
+        self.env.forgo_note(key);
         let op = match moved {
             Some(replaced) => Op::Replace { replaced, record },
             None => Op::Put { record },

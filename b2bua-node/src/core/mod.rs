@@ -86,7 +86,7 @@ impl NodeCore {
 
     /// Operations that wait for the store's reply.
     pub fn store_waiting(&self) -> usize {
-        self.env.asked.len()
+        self.env.store_waiting()
     }
 
     /// The node at this moment.
@@ -98,7 +98,7 @@ impl NodeCore {
             ports: self.env.ports.usage(),
             transactions: self.env.layer.len(),
             store_up: self.env.store_up,
-            store_waiting: self.env.asked.len(),
+            store_waiting: self.env.store_waiting(),
             draining: self.draining,
         }
     }
@@ -141,6 +141,7 @@ impl NodeCore {
                 Timer::Ring(key) => self.fail(now, key, 408, "no answer"),
                 Timer::Leaving(key) => self.give_up_leaving(now, key),
                 Timer::Asked(id) => self.store_is_silent(now, id),
+                Timer::Company => self.env.ask_what_waits(now),
                 Timer::Clear => self.clear(now),
                 Timer::Forget(number) => self.env.forget(number),
             }

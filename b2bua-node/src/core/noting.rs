@@ -141,7 +141,11 @@ impl NodeCore {
         if noted.check().is_err() {
             noted.early = before;
         } else {
-            self.note(now, key);
+            let attempt = noted.clone();
+            // Nobody waits for it; an answer or an end that comes first says more.
+            self.env.forgo_note(key);
+            self.env
+                .ask_in_company(now, Op::Note { attempt }, Asked::Note(key));
         }
     }
 

@@ -62,6 +62,9 @@ impl NodeConfig {
 pub struct Waits {
     /// For the store's commit before the upstream 2xx goes anyway (spec: X30); 20 ms.
     pub commit: Duration,
+    /// For another store operation, by one that nobody waits for (an attempt rings, a call is
+    /// over), before it goes alone; 10 ms.
+    pub company: Duration,
     /// For the store's word about a replaced dialog, then 503; 500 ms.
     pub claim: Duration,
     /// For any other reply of the store, after which it counts as down; 5 s.
@@ -87,6 +90,7 @@ impl Default for Waits {
     fn default() -> Waits {
         Waits {
             commit: Duration::from_millis(20),
+            company: Duration::from_millis(10),
             claim: Duration::from_millis(500),
             store: Duration::from_secs(5),
             retry: Duration::from_secs(1),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The version of the table below, in the file's `user_version`.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 const SCHEMA: &str = "
 CREATE TABLE dialogs (
   call_id TEXT NOT NULL,
@@ -24,13 +24,26 @@ CREATE TABLE dialogs (
   until_ms INTEGER NOT NULL,
   PRIMARY KEY (call_id, node_tag, agent_tag)
 ) WITHOUT ROWID;
-CREATE INDEX dialogs_until ON dialogs (until_ms);";
+CREATE INDEX dialogs_ended ON dialogs (until_ms) WHERE fate IN (1, 2);";
+/// The first version had all rows in its index: one page more for each write of a live call.
+const FROM_1: &str = "
+DROP INDEX dialogs_until;
+CREATE INDEX dialogs_ended ON dialogs (until_ms) WHERE fate IN (1, 2);";
+/// What became of calls that ended or moved. The condition is that of the index, word for word.
+pub(super) const SWEEP_ENDED: &str = "DELETE FROM dialogs WHERE (call_id, node_tag, agent_tag) IN
+ (SELECT call_id, node_tag, agent_tag FROM dialogs
+  WHERE fate IN (1, 2) AND until_ms <= ?1 LIMIT ?2)";
+/// Live rows end only where a node died and nobody came for its call: few, and not indexed.
+const SWEEP_ALL: &str = "DELETE FROM dialogs WHERE (call_id, node_tag, agent_tag) IN
+ (SELECT call_id, node_tag, agent_tag FROM dialogs WHERE until_ms <= ?1 LIMIT ?2)";
 /// How long another process may hold the file before an operation fails.
 const BUSY: Duration = Duration::from_millis(250);
 /// How long it waits before it looks again.
 const BUSY_STEP: Duration = Duration::from_micros(500);
 /// Rows removed by one sweep: it must not hold up a claim.
 const SWEEP: usize = 500;
+/// How often all rows are looked at, first with the first operation.
+const SWEEP_ALL_EVERY: Duration = Duration::from_secs(3600);
 
 const LIVE: i64 = 0;
 const OVER: i64 = 1;
@@ -57,6 +70,7 @@ pub struct SqliteStore {
     path: PathBuf,
     connection: Option<Connection>,
     swept: Duration,
+    swept_all: Option<Duration>,
 }
 
 impl SqliteStore {
@@ -64,9 +78,8 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<SqliteStore, SqliteError> {
         let connection = Some(connect(path)?);
         Ok(SqliteStore {
-            path: path.into(),
             connection,
-            swept: Duration::ZERO,
+            ..SqliteStore::lazy(path)
         })
     }
 
@@ -76,6 +89,7 @@ impl SqliteStore {
             path: path.into(),
             connection: None,
             swept: Duration::ZERO,
+            swept_all: None,
         }
     }
 
@@ -84,12 +98,14 @@ impl SqliteStore {
         now: Duration,
         batch: &[StoreRequest],
     ) -> Result<Vec<StoreReply>, SqliteError> {
-        let mut connection = match self.connection.take() {
+        let connection = match self.connection.take() {
             Some(connection) => connection,
             None => connect(&self.path)?,
         };
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut table = Rows(&transaction);
+        // Prepared once, unlike a `rusqlite::Transaction`. After an error the connection is
+        // dropped, and what was done with it.
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut table = Rows(&connection);
         let mut replies = Vec::with_capacity(batch.len());
         for request in batch {
             let answer = rules::perform(&mut table, now, &request.op)?;
@@ -98,13 +114,27 @@ impl SqliteStore {
                 answer,
             });
         }
-        if now.saturating_sub(self.swept) >= Duration::from_secs(1) {
-            self.swept = now;
-            sweep(&transaction, now)?;
-        }
-        transaction.commit()?;
+        self.sweep(&connection, now)?;
+        connection.prepare_cached("COMMIT")?.execute([])?;
         self.connection = Some(connection);
         Ok(replies)
+    }
+
+    fn sweep(&mut self, connection: &Connection, now: Duration) -> Result<(), SqliteError> {
+        let since = |swept: Duration| now.saturating_sub(swept);
+        if since(self.swept) < Duration::from_secs(1) {
+            return Ok(());
+        }
+        self.swept = now;
+        let all = self.swept_all.is_none_or(|at| since(at) >= SWEEP_ALL_EVERY);
+        let sql = if all { SWEEP_ALL } else { SWEEP_ENDED };
+        let swept = connection
+            .prepare_cached(sql)?
+            .execute(params![millis(now), SWEEP as i64])?;
+        if all && swept < SWEEP {
+            self.swept_all = Some(now);
+        }
+        Ok(())
     }
 }
 
@@ -144,20 +174,15 @@ fn connect(path: &Path) -> Result<Connection, SqliteError> {
             transaction.execute_batch(SCHEMA)?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
+        1 => {
+            transaction.execute_batch(FROM_1)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
         SCHEMA_VERSION => {}
         newer => return Err(SqliteError::Newer(newer)),
     }
     transaction.commit()?;
     Ok(connection)
-}
-
-fn sweep(connection: &Connection, now: Duration) -> Result<(), SqliteError> {
-    let mut old = connection.prepare_cached(
-        "DELETE FROM dialogs WHERE (call_id, node_tag, agent_tag) IN
-         (SELECT call_id, node_tag, agent_tag FROM dialogs WHERE until_ms <= ?1 LIMIT ?2)",
-    )?;
-    old.execute(params![millis(now), SWEEP as i64])?;
-    Ok(())
 }
 
 fn millis(time: Duration) -> i64 {

@@ -286,6 +286,58 @@ fn a_newer_schema_is_left_alone() {
     ));
 }
 
+/// What ended calls left is found by the index, which knows of no other row; the rest is looked
+/// at once in a while.
+#[test]
+fn old_rows_go() {
+    let scratch = Scratch::new("sweep");
+    let mut store = Bench(Box::new(SqliteStore::open(&scratch.file()).unwrap()), 0);
+    let connection = rusqlite::Connection::open(scratch.file()).unwrap();
+    let count = |query: &str| -> i64 { connection.query_row(query, [], |r| r.get(0)).unwrap() };
+    let rows = || count("SELECT count(*) FROM dialogs");
+    store.put(0, "lost", 0);
+    for call in ["a", "b", "c"] {
+        store.put(0, call, 0);
+        store.delete(1, call, "n1");
+    }
+    assert_eq!(rows(), 4);
+    assert_eq!(store.put(61, "d", 0), Answer::Done);
+    assert_eq!(rows(), 2, "one that was left and one that is new");
+    store.put(LONGEST_CALL.as_secs(), "e", 0);
+    store.delete(LONGEST_CALL.as_secs() + 1, "e", "n1");
+    assert_eq!(rows(), 2, "nobody came for the first in two days");
+    let plan = format!("EXPLAIN QUERY PLAN {}", super::sqlite::SWEEP_ENDED);
+    let mut plan = connection.prepare(&plan).unwrap();
+    let steps = plan
+        .query_map([1, 1], |row| row.get::<_, String>(3))
+        .unwrap();
+    let steps: Vec<String> = steps.map(Result::unwrap).collect();
+    assert!(
+        steps.iter().any(|step| step.contains("dialogs_ended")),
+        "{steps:?}"
+    );
+}
+
+#[test]
+fn the_first_schema_is_brought_up_to_date() {
+    let scratch = Scratch::new("older");
+    let mut store = Bench(Box::new(SqliteStore::open(&scratch.file()).unwrap()), 0);
+    store.put(0, "a", 0);
+    drop(store);
+    let connection = rusqlite::Connection::open(scratch.file()).unwrap();
+    let back = "DROP INDEX dialogs_ended; CREATE INDEX dialogs_until ON dialogs (until_ms);
+                PRAGMA user_version = 1;";
+    connection.execute_batch(back).unwrap();
+    let mut store = Bench(Box::new(SqliteStore::open(&scratch.file()).unwrap()), 0);
+    assert_eq!(store.claim(1, "a", "n2"), Answer::Claimed(record("a", 0)));
+    let names = "SELECT group_concat(name) FROM sqlite_schema WHERE type = 'index'";
+    let names: String = connection.query_row(names, [], |row| row.get(0)).unwrap();
+    assert!(
+        names.contains("dialogs_ended") && !names.contains("dialogs_until"),
+        "{names}"
+    );
+}
+
 /// A batch is one commit, and its replies come in its order.
 #[test]
 fn a_batch_is_done_in_order() {

@@ -295,6 +295,7 @@ fn replaces_that_fits_nothing_is_refused_as_rfc_3891_says() {
 fn a_dialog_that_is_over_gets_603() {
     let (mut a, mut b, mut up) = two_nodes();
     a.agent_requests(&mut up.agent, Method::Bye, &[]);
+    a.pass(ms(10));
     b.agent_sends(invite("late", &up.replaces(), OFFER));
     b.agent_gets("100");
     b.agent_gets("603");

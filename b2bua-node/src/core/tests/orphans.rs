@@ -2,6 +2,7 @@
 //! and a node that stood still brings no call up twice (spec: X26, X28).
 
 use super::*;
+use crate::store::Op;
 use crate::store::rules::Fate;
 
 fn two() -> (Bench, Bench) {
@@ -70,6 +71,7 @@ fn an_orphan_that_rang_gets_a_bye_too() {
     a.agent_sends(invite("c1", "", OFFER));
     let orphaned = a.ua_gets("INVITE");
     a.ua_responds(&orphaned, 180, None);
+    a.pass(ms(10));
     b.agent_sends(options(1, &orphan("c1")));
     b.agent_gets("200");
     let cancel = b.ua_gets("CANCEL");
@@ -153,6 +155,7 @@ fn a_call_that_is_over_before_it_was_answered_leaves_no_row() {
     a.ua_responds(&refused, 180, None);
     a.ua_responds(&refused, 486, None);
     a.ua_gets("ACK");
+    a.pass(ms(10));
     assert_eq!(a.store.borrow().fate(&attempt("c1")), Some(&Fate::Over));
     // Cancelled while it waited for the store.
     a.mode = StoreMode::Slow;
@@ -169,6 +172,53 @@ fn a_call_that_is_over_before_it_was_answered_leaves_no_row() {
     b.quiet();
     a.agent_acks_refusals();
     a.no_leaks();
+}
+
+/// Each commit wakes two threads: what nobody waits for goes with what somebody does wait for.
+// spec: X26, X30
+#[test]
+fn only_what_somebody_waits_for_is_asked_at_once() {
+    let mut node = Bench::new();
+    node.mode = StoreMode::Slow;
+    let asked = |node: &Bench| -> Vec<&str> {
+        let name = |request: &StoreRequest| match &request.op {
+            Op::Note { attempt } if attempt.early.is_some() => "rings",
+            Op::Note { .. } => "note",
+            Op::Put { .. } => "put",
+            Op::Delete { .. } => "delete",
+            _ => "other",
+        };
+        node.waiting.iter().map(name).collect()
+    };
+    node.agent_sends(invite("c1", "", OFFER));
+    assert_eq!(asked(&node), ["note"]);
+    node.serve_store();
+    let first = node.ua_gets("INVITE");
+    node.ua_responds(&first, 180, None);
+    node.pass(ms(9));
+    assert!(asked(&node).is_empty(), "it waits for company");
+    assert_eq!(node.core.store_waiting(), 1);
+    node.agent_sends(invite("c2", "", OFFER));
+    assert_eq!(asked(&node), ["rings", "note"]);
+    node.serve_store();
+    let second = node.ua_gets("INVITE");
+    node.ua_responds(&second, 180, None);
+    node.pass(ms(10));
+    assert_eq!(asked(&node), ["rings"], "nobody came");
+    node.serve_store();
+    // Neither the note that an answer overtakes nor the one that an end overtakes is written.
+    for (call, status, end) in [("c3", 200, "put"), ("c4", 486, "delete")] {
+        node.agent_sends(invite(call, "", OFFER));
+        node.serve_store();
+        let invite = node.ua_gets("INVITE");
+        node.ua_responds(&invite, 180, None);
+        let sdp = (status == 200).then_some(ANSWER);
+        node.ua_responds(&invite, status, sdp);
+        node.pass(ms(10));
+        assert_eq!(asked(&node), [end], "{call}");
+        node.ua_gets("ACK");
+        node.serve_store();
+    }
 }
 
 // spec: X26, X28

@@ -57,6 +57,7 @@ fn a_transfer_replaces_the_downstream_dialog_and_ends_the_old_call() {
     let bye = node.agent_gets("BYE");
     assert_eq!(bye.call_id(), &*up.agent.id.call_id);
     node.agent_sends(response(&bye, 200, "agent", AGENT, None));
+    node.pass(ms(10));
     assert_eq!(node.store.borrow().live(), 1, "the new call is kept");
     node.agent_requests(&mut agent, Method::Bye, &[]);
     node.agent_gets("200");

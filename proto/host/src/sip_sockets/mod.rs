@@ -185,11 +185,11 @@ impl SipSockets {
         batch: usize,
         into: &mut VecDeque<Arrival>,
     ) -> bool {
-        let Some(Some(flow)) = self.flows.get(token.0) else {
+        let Some(Some(flow)) = self.flows.get_mut(token.0) else {
             return false;
         };
         // Errors first: they clear what would fail the first receive and the next send.
-        let mut more = take_errors(flow, &mut self.faults);
+        flow.errors = flow.errors && take_errors(flow, &mut self.faults);
         let mut taken = 0u64;
         for _ in 0..batch {
             match flow.udp.receive(&mut self.buffer) {
@@ -199,10 +199,11 @@ impl SipSockets {
                     into.push_back(Arrival::Message(flow.key_to(remote), bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let more = flow.errors;
                     self.count(|m| m.received.inc_by(taken));
                     return more;
                 }
-                Err(_) => more |= take_errors(flow, &mut self.faults),
+                Err(_) => flow.errors |= take_errors(flow, &mut self.faults),
             }
         }
         self.count(|m| m.received.inc_by(taken));
