@@ -11,6 +11,7 @@ use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Time};
 use slotmap::new_key_type;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 new_key_type! {
     /// A call of the core.
@@ -61,7 +62,7 @@ pub(super) struct Takeover {
     /// For the downstream INVITE.
     pub max_forwards: u32,
     /// The old call's record, once known.
-    pub record: Option<Box<DialogRecord>>,
+    pub record: Option<Arc<DialogRecord>>,
     /// Our answer to the INVITE's offer: the 183 and the 200 carry the same (spec: X31a).
     pub answer: Bytes,
 }
@@ -95,9 +96,9 @@ pub(super) struct Call {
     /// For a new call whose INVITE has not left.
     pub unplaced: Option<Box<Unplaced>>,
     /// What the store holds, or is asked to hold, of a new call that is not answered (spec: X26).
-    pub noted: Option<Box<AttemptRecord>>,
+    pub noted: Option<Arc<AttemptRecord>>,
     /// What the store holds, or is asked to hold.
-    pub record: Option<Box<DialogRecord>>,
+    pub record: Option<Arc<DialogRecord>>,
     /// Downstream signals that wait behind the upstream 2xx.
     pub held: VecDeque<Signal>,
     /// The request whose offer has no final reply yet.

@@ -14,6 +14,7 @@ use holdline_wire::record::DialogRecord;
 use holdline_wire::sdp::Sdp;
 use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Time, TransportKey};
+use std::sync::Arc;
 
 impl NodeCore {
     /// Takes a failover INVITE in and asks the store whom it is about. An error is the status to
@@ -115,7 +116,7 @@ impl NodeCore {
     }
 
     /// The record of the call of this node that the failover call `key` asks for.
-    fn own_record(&self, key: CallKey) -> Option<Box<DialogRecord>> {
+    fn own_record(&self, key: CallKey) -> Option<Arc<DialogRecord>> {
         let replaced = &self.calls.get(key)?.takeover.as_ref()?.replaced;
         let old = self.calls.get(self.near_call(replaced)?)?;
         (old.phase == Phase::Up).then(|| old.record.clone())?
@@ -123,7 +124,7 @@ impl NodeCore {
 
     /// Answers with media at once and sends the downstream INVITE with Replaces, both before
     /// anything else is known (spec: X31a).
-    fn take_over(&mut self, now: Time, key: CallKey, record: Box<DialogRecord>) {
+    fn take_over(&mut self, now: Time, key: CallKey, record: Arc<DialogRecord>) {
         let (answer, offer) = match self.mirror(key) {
             Ok(descriptions) => descriptions,
             Err(error) => {

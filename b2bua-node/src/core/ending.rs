@@ -106,7 +106,7 @@ impl NodeCore {
             self.env.take_off_in_company(now, noted.key());
         }
         if let Some(record) = call.record {
-            self.env.take_off_in_company(now, record.upstream);
+            self.env.take_off_in_company(now, record.upstream.clone());
             // The store was down since the call came here: it has the old row still.
             if let Some(replaced) = call.replaces {
                 self.env.take_off_in_company(now, replaced);

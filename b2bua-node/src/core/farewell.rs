@@ -48,7 +48,7 @@ impl NodeCore {
     pub(super) fn hung_up_while_claiming(&mut self, now: Time, answer: Answer) {
         if let Answer::Claimed(record) = answer {
             self.farewell(now, &record, HUNG_UP);
-            self.env.take_off(now, record.upstream);
+            self.env.take_off(now, record.upstream.clone());
         }
     }
 

@@ -8,6 +8,7 @@ use holdline_leg::Signal;
 use holdline_relay::Side;
 use holdline_wire::Time;
 use holdline_wire::record::DialogRecord;
+use std::sync::Arc;
 
 impl NodeCore {
     /// The downstream UA has answered: the upstream 2xx, `answer`, goes when the store has the
@@ -35,7 +36,7 @@ impl NodeCore {
         let Some(record) = record_of(call) else {
             return false;
         };
-        let record = Box::new(record);
+        let record = Arc::new(record);
         let moved = call.replaces.clone();
         call.record = Some(record.clone());
         self.env.forgo_note(key);

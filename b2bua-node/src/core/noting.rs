@@ -13,6 +13,7 @@ use holdline_wire::dialog::{Dialog, DialogId};
 use holdline_wire::header::{Name, Replaces};
 use holdline_wire::record::DialogRecord;
 use holdline_wire::{Message, Time, TransportKey};
+use std::sync::Arc;
 
 /// Orphans that one request may name.
 const ORPHANS_MAX: usize = 4;
@@ -40,7 +41,7 @@ impl NodeCore {
         };
         let attempt = attempt_of(call, &setup, &minted);
         if attempt.check().is_ok() {
-            call.noted = Some(Box::new(attempt));
+            call.noted = Some(Arc::new(attempt));
             replies += usize::from(self.note(now, key));
         }
         let Some(call) = self.calls.get_mut(key) else {
@@ -137,16 +138,16 @@ impl NodeCore {
         if known.is_some_and(|early| early.downstream == dialog.id) {
             return;
         }
-        let before = noted.early.replace(early_of(&noted.invited, dialog));
-        if noted.check().is_err() {
-            noted.early = before;
-        } else {
-            let attempt = noted.clone();
-            // Nobody waits for it; an answer or an end that comes first says more.
-            self.env.forgo_note(key);
-            self.env
-                .ask_in_company(now, Op::Note { attempt }, Asked::Note(key));
+        let early = early_of(&noted.invited, dialog);
+        if early.check().is_err() {
+            return;
         }
+        // Nobody waits for it; an answer or an end that comes first says more.
+        self.env.forgo_note(key);
+        Arc::make_mut(noted).early = Some(early);
+        let attempt = noted.clone();
+        self.env
+            .ask_in_company(now, Op::Note { attempt }, Asked::Note(key));
     }
 
     /// A request of the agent that is no INVITE names orphans.

@@ -97,7 +97,7 @@ impl NodeCore {
             && record.trunk == call.trunk
         {
             let elsewhere = Referred {
-                target: record.remote_target,
+                target: record.remote_target.clone(),
                 replaces: record.downstream.replaces_for_peer(),
             };
             refer_elsewhere(&mut passage, &elsewhere);

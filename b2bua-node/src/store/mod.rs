@@ -16,6 +16,7 @@ pub use sqlite::{SqliteError, SqliteStore};
 use holdline_wire::attempt::AttemptRecord;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long it is remembered that a dialog is over or has moved, so that 603 and 481 can be told
@@ -34,12 +35,12 @@ pub enum Op {
     /// A call is up, or its downstream target changed.
     Put {
         /// What to keep.
-        record: Box<DialogRecord>,
+        record: Arc<DialogRecord>,
     },
     /// A call is about to be placed, or rings now (spec: X26).
     Note {
         /// What others need to take it back.
-        attempt: Box<AttemptRecord>,
+        attempt: Arc<AttemptRecord>,
     },
     /// A call has no caller any more: whoever asks ends it downstream (spec: X26, X27). A dialog
     /// that is not known is marked as over, lest a node that stood still bring it up.
@@ -66,7 +67,7 @@ pub enum Op {
         /// The dialog that was replaced.
         replaced: DialogId,
         /// The new call's record, one generation later.
-        record: Box<DialogRecord>,
+        record: Arc<DialogRecord>,
     },
     /// A call is over. Leaves rows alone that moved, or that another incarnation has claimed.
     Delete {
@@ -95,11 +96,11 @@ pub enum Answer {
     /// Done and committed.
     Done,
     /// The claimed dialog's record.
-    Claimed(Box<DialogRecord>),
+    Claimed(Arc<DialogRecord>),
     /// The record that [`Op::Find`] asked for, or that of an orphan which was answered.
-    Found(Box<DialogRecord>),
+    Found(Arc<DialogRecord>),
     /// The orphan may still ring.
-    Rings(Box<AttemptRecord>),
+    Rings(Arc<AttemptRecord>),
     /// No such dialog is known.
     Unknown,
     /// The dialog was ended.

@@ -4,6 +4,7 @@ use super::{Answer, LONGEST_CALL, Op, REMEMBERED, RINGING};
 use holdline_wire::attempt::AttemptRecord;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Moves of one call that are followed at most.
@@ -13,9 +14,9 @@ const CHAIN: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Its call is being placed and has not been answered.
-    Rings(Box<AttemptRecord>),
+    Rings(Arc<AttemptRecord>),
     /// It lives, as far as the store knows.
-    Live(Box<DialogRecord>),
+    Live(Arc<DialogRecord>),
     /// It was ended.
     Over,
     /// Its call lives on in another dialog, at this generation.
@@ -109,7 +110,7 @@ fn latest<T: Table>(
 fn note<T: Table>(
     table: &mut T,
     now: Duration,
-    attempt: &AttemptRecord,
+    attempt: &Arc<AttemptRecord>,
 ) -> Result<Answer, T::Error> {
     let key = attempt.key();
     match read(table, now, &key)?.map(|row| row.fate) {
@@ -118,7 +119,7 @@ fn note<T: Table>(
         Some(Fate::Rings(_)) | None => {}
     }
     let row = Row {
-        fate: Fate::Rings(Box::new(attempt.clone())),
+        fate: Fate::Rings(Arc::clone(attempt)),
         claimed_by: None,
         next: None,
         until: now + RINGING,
@@ -154,7 +155,11 @@ fn orphan<T: Table>(
     Ok(answer)
 }
 
-fn put<T: Table>(table: &mut T, now: Duration, record: &DialogRecord) -> Result<Answer, T::Error> {
+fn put<T: Table>(
+    table: &mut T,
+    now: Duration,
+    record: &Arc<DialogRecord>,
+) -> Result<Answer, T::Error> {
     let key = &record.upstream;
     if record.generation == 0 {
         let attempt = key.unanswered();
@@ -182,7 +187,7 @@ fn put<T: Table>(table: &mut T, now: Duration, record: &DialogRecord) -> Result<
         Some(row) => row.claimed_by,
         None => None,
     };
-    let fate = Fate::Live(Box::new(record.clone()));
+    let fate = Fate::Live(Arc::clone(record));
     table.set(
         key,
         Row {
@@ -232,7 +237,7 @@ fn replace<T: Table>(
     table: &mut T,
     now: Duration,
     replaced: &DialogId,
-    record: &DialogRecord,
+    record: &Arc<DialogRecord>,
 ) -> Result<Answer, T::Error> {
     match read(table, now, replaced)?.map(|row| row.fate) {
         Some(Fate::Moved(generation)) => {

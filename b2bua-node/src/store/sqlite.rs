@@ -8,6 +8,7 @@ use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The version of the table below, in the file's `user_version`.
@@ -216,9 +217,9 @@ impl Table for Rows<'_> {
         };
         let fate = match fate {
             LIVE => DialogRecord::decode(&record.unwrap_or_default())
-                .map(|record| (Fate::Live(Box::new(record)), None)),
+                .map(|record| (Fate::Live(Arc::new(record)), None)),
             RINGS => AttemptRecord::decode(&record.unwrap_or_default())
-                .map(|attempt| (Fate::Rings(Box::new(attempt)), None)),
+                .map(|attempt| (Fate::Rings(Arc::new(attempt)), None)),
             MOVED => Ok((
                 Fate::Moved(generation),
                 record.and_then(|key| read_key(&key)),

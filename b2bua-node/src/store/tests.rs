@@ -18,8 +18,8 @@ fn dialog(call: &str) -> DialogId {
     }
 }
 
-fn record(call: &str, generation: u32) -> Box<DialogRecord> {
-    Box::new(DialogRecord {
+fn record(call: &str, generation: u32) -> Arc<DialogRecord> {
+    Arc::new(DialogRecord {
         generation,
         trunk: "127.0.0.1".into(),
         upstream: dialog(call),

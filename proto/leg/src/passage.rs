@@ -50,7 +50,8 @@ impl Passage {
         let whole = message.bytes();
         // There a Contact says where else to ask (RFC 3261 8.1.3.4, 21.4.23), not who we are.
         let redirects = matches!(message.status(), 300..=399 | 485);
-        let mut headers = Vec::new();
+        // Nearly half of a message's headers are its leg's own.
+        let mut headers = Vec::with_capacity(message.fields().count() / 2 + 1);
         for field in message.fields() {
             if is_own(field.name) && !(redirects && field.name == Name::Contact) {
                 continue;

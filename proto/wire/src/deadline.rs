@@ -25,8 +25,12 @@ impl<K: Ord + Copy> Default for Deadlines<K> {
 impl<K: Ord + Copy> Deadlines<K> {
     /// Sets or moves the deadline of `key`.
     pub fn set(&mut self, key: K, at: Time) {
-        if let Some(old) = self.by_key.insert(key, at) {
-            self.by_time.remove(&(old, key));
+        match self.by_key.insert(key, at) {
+            Some(old) if old == at => return,
+            Some(old) => {
+                self.by_time.remove(&(old, key));
+            }
+            None => {}
         }
         self.by_time.insert((at, key));
     }

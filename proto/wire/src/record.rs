@@ -8,6 +8,7 @@
 
 use crate::dialog::DialogId;
 use crate::transport::Protocol;
+use memchr::memchr2;
 use std::net::{IpAddr, SocketAddr};
 
 /// The layout that this code writes and reads.
@@ -91,7 +92,29 @@ impl DialogRecord {
     /// Whether the record keeps the bounds ([`MAX_TEXT`], [`MAX_ROUTES`], [`MAX_RECORD`]) and its
     /// texts can stand in a header: what [`DialogRecord::decode`] will ask of it.
     pub fn check(&self) -> Result<(), RecordError> {
-        DialogRecord::decode(&self.encode()).map(|_| ())
+        let mut texts = [&self.local, &self.remote].into_iter();
+        let [up, down] = [&self.upstream, &self.downstream];
+        let ids = [up, down].map(|id| [&id.call_id, &id.local_tag, &id.remote_tag]);
+        let strings = || {
+            let own = [&self.trunk, &self.remote_target];
+            own.into_iter().chain(ids.into_iter().flatten())
+        };
+        let routes = || self.route_set.iter();
+        let length = |text: &[u8]| 2 + text.len();
+        let all = strings().chain(routes()).map(|s| length(s.as_bytes()));
+        let ip = if self.address.is_ipv4() { 4 } else { 16 };
+        // Version, generation, count of routes, protocol, family, port, CSeq.
+        let fixed = 1 + 4 + 1 + 1 + 1 + ip + 2 + 4;
+        let whole = fixed + all.sum::<usize>() + length(&self.local) + length(&self.remote);
+        if whole > MAX_RECORD {
+            return Err(RecordError("longer than 64 KiB"));
+        }
+        strings().try_for_each(|text| check_string(text))?;
+        texts.try_for_each(|text| check_text(text))?;
+        if self.route_set.len() > MAX_ROUTES {
+            return Err(RecordError("more than 32 routes"));
+        }
+        routes().try_for_each(|text| check_string(text))
     }
 
     /// Reads a record; every length is checked, trailing bytes are an error.
@@ -125,6 +148,28 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(text);
+}
+
+/// Whether a text can be kept: these texts go into header fields, where a line break would end
+/// the field.
+fn check_text(text: &[u8]) -> Result<(), RecordError> {
+    if text.len() > MAX_TEXT {
+        Err(RecordError("a text longer than 4 KiB"))
+    } else if memchr2(b'\r', b'\n', text).is_some() {
+        Err(RecordError("a text that no header can hold"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The same for a tag, a Call-ID or a URI. (NUL stands only in a quoted display name, escaped:
+/// RFC 3261 section 25.1.)
+pub(crate) fn check_string(text: &str) -> Result<(), RecordError> {
+    check_text(text.as_bytes())?;
+    if text.contains('\0') {
+        return Err(RecordError("a text that no header can hold"));
+    }
+    Ok(())
 }
 
 /// The number of a protocol in a record.
@@ -176,21 +221,14 @@ impl<'a> Input<'a> {
             return Err(RecordError("a text longer than 4 KiB"));
         }
         let text = self.take(length)?;
-        // These texts go into header fields: a line break would end the field.
-        if text.iter().any(|b| matches!(b, b'\r' | b'\n')) {
-            return Err(RecordError("a text that no header can hold"));
-        }
+        check_text(text)?;
         Ok(text)
     }
 
-    /// A tag, a Call-ID or a URI. (NUL stands only in a quoted display name, escaped: RFC 3261
-    /// section 25.1.)
     pub(crate) fn string(&mut self) -> Result<Box<str>, RecordError> {
         let text = std::str::from_utf8(self.text()?);
         let text = text.map_err(|_| RecordError("a text that is not UTF-8"))?;
-        if text.contains('\0') {
-            return Err(RecordError("a text that no header can hold"));
-        }
+        check_string(text)?;
         Ok(text.into())
     }
 
@@ -360,6 +398,8 @@ mod tests {
             ),
         ] {
             assert_eq!(record.check(), Err(RecordError(why)));
+            let read = DialogRecord::decode(&record.encode());
+            assert_eq!(read, Err(RecordError(why)), "as its reader says");
         }
         let good = record().encode();
         let with = |at: usize, octet: u8| {

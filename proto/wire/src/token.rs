@@ -25,7 +25,7 @@ impl Tokens {
 
     /// A Via branch: the magic cookie of RFC 3261 section 8.1.1.7 and 96 random bits.
     pub fn branch(&mut self) -> String {
-        format!("z9hG4bK{}", self.hex(12))
+        self.hex_after("z9hG4bK", 12)
     }
 
     /// 32 random bits, for an SSRC or a session id.
@@ -40,13 +40,20 @@ impl Tokens {
     }
 
     fn hex(&mut self, bytes: usize) -> String {
+        self.hex_after("", bytes)
+    }
+
+    fn hex_after(&mut self, start: &str, bytes: usize) -> String {
         let mut raw = [0u8; 16];
         let raw = &mut raw[..bytes];
         self.0.fill_bytes(raw);
         let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or('0');
-        raw.iter()
-            .flat_map(|b| [digit(b >> 4), digit(b & 15)])
-            .collect()
+        let mut text = String::with_capacity(start.len() + 2 * bytes);
+        text.push_str(start);
+        for byte in raw {
+            text.extend([digit(*byte >> 4), digit(*byte & 15)]);
+        }
+        text
     }
 }
 

@@ -3,12 +3,12 @@
 use super::*;
 use holdline_wire::attempt::AttemptRecord;
 
-fn attempt(call: &str) -> Box<AttemptRecord> {
+fn attempt(call: &str) -> Arc<AttemptRecord> {
     let invited = DialogRecord {
         upstream: dialog(call).unanswered(),
-        ..*record(call, 0)
+        ..(*record(call, 0)).clone()
     };
-    Box::new(AttemptRecord {
+    Arc::new(AttemptRecord {
         via: "SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKa".into(),
         invited,
         early: None,

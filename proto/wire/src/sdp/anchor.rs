@@ -31,8 +31,8 @@ impl Sdp {
     pub fn anchored(&self, anchors: &[Option<Anchor>]) -> Sdp {
         let mut edit = Edit::new(self);
         edit.anchor(anchors);
-        for (index, media) in self.media.iter().enumerate() {
-            let section = self.sections[index].clone();
+        for (index, media) in self.parts.media.iter().enumerate() {
+            let section = self.parts.sections[index].clone();
             let live = media.port != 0 && anchors.get(index).is_some_and(Option::is_some);
             if live && self.said_direction(section).unwrap_or(self.direction) != media.direction {
                 edit.set_direction(index, media.direction);
@@ -46,14 +46,14 @@ impl Edit<'_> {
     /// The addresses' part of [`Sdp::anchored`].
     pub(super) fn anchor(&mut self, anchors: &[Option<Anchor>]) {
         let sdp = self.sdp;
-        self.drop_attributes(0..sdp.lines.len(), &ICE);
-        let chosen: Vec<Option<Anchor>> = (0..sdp.media.len())
+        self.drop_attributes(0..sdp.parts.lines.len(), &ICE);
+        let chosen: Vec<Option<Anchor>> = (0..sdp.parts.media.len())
             .map(|i| {
                 anchors
                     .get(i)
                     .copied()
                     .flatten()
-                    .filter(|_| sdp.media[i].port != 0)
+                    .filter(|_| sdp.parts.media[i].port != 0)
             })
             .collect();
         let shared = self.anchor_session(&chosen);
@@ -118,7 +118,9 @@ impl Edit<'_> {
     /// Makes a=rtcp lines say the port after `rtp`, with the stream's new address where the line
     /// had one; with mux, or where there is no such port, they go.
     fn set_rtcp(&mut self, index: usize, rtp: u16, ip: IpAddr) {
-        let port = rtp.checked_add(1).filter(|_| !self.sdp.media[index].mux);
+        let port = rtp
+            .checked_add(1)
+            .filter(|_| !self.sdp.parts.media[index].mux);
         for line in self.section(index) {
             let Some((name, value)) = attribute(self.text(line)) else {
                 continue;

@@ -68,15 +68,17 @@ impl Sdp {
                 first(ours) == first(theirs) && ours.direction == theirs.direction
             }
         };
-        self.media.len() == other.media.len() && self.media.iter().zip(&other.media).all(same)
+        self.parts.media.len() == other.parts.media.len()
+            && self.parts.media.iter().zip(&other.parts.media).all(same)
     }
 
     fn reduced(&self, peer: &Sdp, narrow: bool) -> Sdp {
         let mut edit = Edit::new(self);
-        for (index, ours) in self.media.iter().enumerate() {
+        for (index, ours) in self.parts.media.iter().enumerate() {
             let same =
                 |theirs: &&Media| theirs.port != 0 && theirs.kind.eq_ignore_ascii_case(&ours.kind);
             let Some(theirs) = peer
+                .parts
                 .media
                 .get(index)
                 .filter(same)
@@ -91,7 +93,7 @@ impl Sdp {
                 edit.set_direction(index, direction);
             }
             if !theirs.mux {
-                let section = self.sections[index].clone();
+                let section = self.parts.sections[index].clone();
                 edit.drop_attributes(section, &["rtcp-mux", "rtcp-mux-only"]);
             }
         }
@@ -107,11 +109,11 @@ impl Sdp {
     #[must_use]
     pub fn mirrored(&self, anchors: &[Option<Anchor>], session: u64) -> Sdp {
         let mut edit = Edit::new(self);
-        edit.drop_attributes(0..self.lines.len(), &NOT_TO_REPEAT);
-        edit.drop_type(0..self.lines.len(), b'k');
+        edit.drop_attributes(0..self.parts.lines.len(), &NOT_TO_REPEAT);
+        edit.drop_type(0..self.parts.lines.len(), b'k');
         edit.anchor(anchors);
         edit.reverse_session();
-        for (index, media) in self.media.iter().enumerate() {
+        for (index, media) in self.parts.media.iter().enumerate() {
             edit.set_direction(index, media.direction.reversed());
         }
         let first = anchors.iter().flatten().next();

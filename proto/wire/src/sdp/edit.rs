@@ -22,6 +22,7 @@ impl Sdp {
     pub fn with_direction(&self, index: usize, direction: Direction) -> Sdp {
         let mut edit = Edit::new(self);
         if self
+            .parts
             .media
             .get(index)
             .is_some_and(|media| media.direction != direction)
@@ -36,7 +37,7 @@ impl Sdp {
     #[must_use]
     pub fn with_formats(&self, index: usize, keep: &[Box<str>]) -> Sdp {
         let mut edit = Edit::new(self);
-        if index < self.media.len() {
+        if index < self.parts.media.len() {
             edit.keep_formats(index, keep);
         }
         edit.finish()
@@ -70,13 +71,13 @@ impl<'a> Edit<'a> {
             return self.sdp.clone();
         }
         let bytes = self.sdp.bytes();
-        let first = self.sdp.lines[0];
+        let first = self.sdp.parts.lines[0];
         let line_break: &[u8] = match &bytes[first.end..first.next] {
             b"\n" => b"\n",
             _ => b"\r\n",
         };
         let mut out = Vec::with_capacity(bytes.len() + 64);
-        for (number, line) in self.sdp.lines.iter().enumerate() {
+        for (number, line) in self.sdp.parts.lines.iter().enumerate() {
             match self.changed.get(&number) {
                 None => out.extend_from_slice(&bytes[line.start..line.next]),
                 Some(None) => {}
@@ -127,7 +128,7 @@ impl<'a> Edit<'a> {
     }
 
     pub(super) fn section(&self, index: usize) -> Range<usize> {
-        self.sdp.sections[index].clone()
+        self.sdp.parts.sections[index].clone()
     }
 
     /// Drops the attributes with those names among `lines`.
@@ -156,7 +157,7 @@ impl<'a> Edit<'a> {
 
     /// Rewrites the port of an m-line; a port count goes.
     pub(super) fn set_port(&mut self, index: usize, port: u16) {
-        if self.sdp.media[index].port == 0 && port == 0 {
+        if self.sdp.parts.media[index].port == 0 && port == 0 {
             return;
         }
         let line = self.section(index).start;
@@ -232,7 +233,7 @@ impl<'a> Edit<'a> {
 
     /// The formats' part of [`Sdp::with_formats`].
     pub(super) fn keep_formats(&mut self, index: usize, keep: &[Box<str>]) {
-        let formats = &self.sdp.media[index].formats;
+        let formats = &self.sdp.parts.media[index].formats;
         let kept: Vec<&str> = formats
             .iter()
             .filter(|f| keep.contains(f))

@@ -50,10 +50,8 @@ impl Media {
     /// Whether the stream is RTP, plain or secure: only then do payload numbers and RTCP mean
     /// anything.
     pub fn is_rtp(&self) -> bool {
-        self.proto
-            .to_ascii_uppercase()
-            .split('/')
-            .any(|part| part == "RTP")
+        let mut parts = self.proto.split('/');
+        parts.any(|part| part.eq_ignore_ascii_case("RTP"))
     }
 
     /// The codec behind one of this stream's formats (a=rtpmap, else RFC 3551's table).

@@ -20,6 +20,7 @@ pub use media::{Codec, Media};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The longest description that is read, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -49,12 +50,19 @@ pub struct Anchor {
 #[derive(Clone, Debug)]
 pub struct Sdp {
     bytes: Bytes,
+    /// Shared by copies.
+    parts: Arc<Parts>,
+    /// The direction at session level; sendrecv where nothing is said.
+    direction: Direction,
+}
+
+/// What a description consists of.
+#[derive(Clone, Debug, Default)]
+struct Parts {
     media: Vec<Media>,
     lines: Vec<Line>,
     /// The lines of each stream, its m-line first.
     sections: Vec<Range<usize>>,
-    /// The direction at session level; sendrecv where nothing is said.
-    direction: Direction,
 }
 
 /// Where a line stands: its text, and the end of its line break.
@@ -73,20 +81,21 @@ impl Sdp {
 
     /// The streams, in order, refused ones included.
     pub fn media(&self) -> &[Media] {
-        &self.media
+        &self.parts.media
     }
 
     /// The lines before the first stream.
     fn session(&self) -> Range<usize> {
         0..self
+            .parts
             .sections
             .first()
-            .map_or(self.lines.len(), |first| first.start)
+            .map_or(self.parts.lines.len(), |first| first.start)
     }
 
     /// The text of a line, without its line break.
     fn text(&self, line: usize) -> &[u8] {
-        let Line { start, end, .. } = self.lines[line];
+        let Line { start, end, .. } = self.parts.lines[line];
         &self.bytes[start..end]
     }
 }

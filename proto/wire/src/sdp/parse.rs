@@ -1,10 +1,13 @@
 //! Reading: lines, sections, and of each stream what a relay must know.
 
 use super::media::is_unicast;
-use super::{Codec, Direction, Line, MAX_BYTES, MAX_FORMATS, MAX_STREAMS, Media, Sdp, SdpError};
+use super::{
+    Codec, Direction, Line, MAX_BYTES, MAX_FORMATS, MAX_STREAMS, Media, Parts, Sdp, SdpError,
+};
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::sync::Arc;
 
 impl Sdp {
     /// Reads it. Tolerates bare LF, a missing last line break, Latin-1, unknown lines; refuses
@@ -23,31 +26,35 @@ impl Sdp {
     /// Reads a description of any length: an edit of ours may pass the limit of what comes in.
     pub(super) fn read(bytes: Bytes) -> Result<Sdp, SdpError> {
         let lines = lines(&bytes);
+        let parts = Parts {
+            lines,
+            ..Parts::default()
+        };
         let mut sdp = Sdp {
             bytes,
-            media: Vec::new(),
-            lines,
-            sections: Vec::new(),
+            parts: Arc::new(parts),
             direction: Direction::SendRecv,
         };
-        if sdp.lines.is_empty() || sdp.text(0).trim_ascii_end() != b"v=0" {
+        if sdp.parts.lines.is_empty() || sdp.text(0).trim_ascii_end() != b"v=0" {
             return Err(SdpError {
                 line: 1,
                 what: "v=0",
             });
         }
-        sdp.sections = sections(&sdp)?;
+        let sections = sections(&sdp)?;
+        Arc::make_mut(&mut sdp.parts).sections = sections;
         let session = sdp.session();
         sdp.direction = sdp
             .said_direction(session.clone())
             .unwrap_or(Direction::SendRecv);
         let shared = connection_of(&sdp, session);
         let media: Result<Vec<Media>, SdpError> = sdp
+            .parts
             .sections
             .iter()
             .map(|section| stream(&sdp, section.clone(), shared))
             .collect();
-        sdp.media = media?;
+        Arc::make_mut(&mut sdp.parts).media = media?;
         Ok(sdp)
     }
 
@@ -72,7 +79,8 @@ pub(super) fn attribute(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The words of a text, as positions in it.
 pub(super) fn words(text: &[u8]) -> Vec<Range<usize>> {
-    let mut words = Vec::new();
+    // A c= line has three, and most other lines few more.
+    let mut words = Vec::with_capacity(8);
     let mut start = None;
     for (at, byte) in text.iter().enumerate() {
         match (start, matches!(byte, b' ' | b'\t')) {
@@ -90,7 +98,7 @@ pub(super) fn words(text: &[u8]) -> Vec<Range<usize>> {
 
 /// Splits into lines; a line break is CRLF or LF, the last one may be cut off.
 fn lines(bytes: &[u8]) -> Vec<Line> {
-    let mut lines = Vec::new();
+    let mut lines = Vec::with_capacity(memchr::memchr_iter(b'\n', bytes).count() + 1);
     let mut start = 0;
     while start < bytes.len() {
         let (end, next) = match memchr::memchr(b'\n', &bytes[start..]) {
@@ -112,7 +120,7 @@ fn lines(bytes: &[u8]) -> Vec<Line> {
 /// The lines of each stream, from its m-line to the next.
 fn sections(sdp: &Sdp) -> Result<Vec<Range<usize>>, SdpError> {
     let mut sections: Vec<Range<usize>> = Vec::new();
-    for line in 0..sdp.lines.len() {
+    for line in 0..sdp.parts.lines.len() {
         if !sdp.text(line).starts_with(b"m=") {
             continue;
         }
@@ -125,7 +133,7 @@ fn sections(sdp: &Sdp) -> Result<Vec<Range<usize>>, SdpError> {
         if let Some(last) = sections.last_mut() {
             last.end = line;
         }
-        sections.push(line..sdp.lines.len());
+        sections.push(line..sdp.parts.lines.len());
     }
     Ok(sections)
 }
@@ -160,11 +168,12 @@ fn connection_of(sdp: &Sdp, mut lines: Range<usize>) -> Result<Option<Connection
         .ok()
         .filter(|_| text[net.clone()].eq_ignore_ascii_case(b"IN"))
         .and_then(|address| address.parse().ok());
-    let name = address.to_ascii_lowercase();
+    let invalid = b".invalid";
+    let last = &address[address.len().saturating_sub(invalid.len())..];
     Ok(Some(Connection {
         // An IPv4-mapped address means IPv4 (RFC 5118 section 4.10).
         address: ip.map(|ip| ip.to_canonical()),
-        hole: ip.map_or(name.ends_with(b".invalid"), |ip| ip.is_unspecified()),
+        hole: ip.map_or(last.eq_ignore_ascii_case(invalid), |ip| ip.is_unspecified()),
     }))
 }
 

@@ -49,7 +49,10 @@ impl Key {
             return Key::by_branch(&via, method);
         }
         let number = request.cseq().number.to_be_bytes();
-        let mut parts = Parts::new(b'2');
+        let method_line = [method.as_str(), request.request_uri(), to_tag];
+        let rest = [request.from_tag(), request.call_id()];
+        let texts = method_line.into_iter().chain(rest).map(str::len);
+        let mut parts = Parts::new(b'2', &via, texts.sum::<usize>() + 5 * 4 + 4 + number.len());
         parts.via(&via);
         parts.add(method.as_str().as_bytes());
         parts.add(request.request_uri().as_bytes());
@@ -61,7 +64,7 @@ impl Key {
     }
 
     fn by_branch(via: &Via<'_>, method: &Method) -> Key {
-        let mut parts = Parts::new(b'3');
+        let mut parts = Parts::new(b'3', via, 4 + method.as_str().len());
         parts.via(via);
         parts.add(method.as_str().as_bytes());
         parts.finish()
@@ -77,8 +80,10 @@ fn has_cookie(branch: &str) -> bool {
 struct Parts(Vec<u8>);
 
 impl Parts {
-    fn new(kind: u8) -> Parts {
-        let mut bytes = Vec::with_capacity(96);
+    /// Room for exactly the kind, `via` and `more` bytes: keys are made for every message.
+    fn new(kind: u8, via: &Via<'_>, more: usize) -> Parts {
+        let via = 4 + via.branch.len() + 4 + via.host.len() + 2;
+        let mut bytes = Vec::with_capacity(1 + via + more);
         bytes.push(kind);
         Parts(bytes)
     }
@@ -97,7 +102,9 @@ impl Parts {
             5060
         };
         self.add(via.branch.as_bytes());
-        self.add(via.host.to_ascii_lowercase().as_bytes());
+        self.add(via.host.as_bytes());
+        let host = self.0.len() - via.host.len();
+        self.0[host..].make_ascii_lowercase();
         self.0
             .extend_from_slice(&via.port.unwrap_or(default).to_be_bytes());
     }
