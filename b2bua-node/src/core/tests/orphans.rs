@@ -175,7 +175,6 @@ fn a_call_that_is_over_before_it_was_answered_leaves_no_row() {
 }
 
 /// Each commit wakes two threads: what nobody waits for goes with what somebody does wait for.
-// spec: X26, X30
 #[test]
 fn only_what_somebody_waits_for_is_asked_at_once() {
     let mut node = Bench::new();
