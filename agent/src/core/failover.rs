@@ -89,6 +89,7 @@ impl AgentCore {
         {
             let dialog = far.leg.id().unheard();
             call.orphan(dialog);
+            call.ask_anew();
         }
     }
 
@@ -129,6 +130,7 @@ impl AgentCore {
                 far.leg.abandon(&mut self.env.layer);
                 call.drop_far(&mut self.env, now, epoch);
                 call.orphan(dialog);
+                call.ask_anew();
                 self.env.touched.insert(key);
             }
         }
@@ -356,6 +358,14 @@ impl AgentCore {
 }
 
 impl Call {
+    /// An attempt died that may have succeeded. Who was asked before was not told of it, and may
+    /// not have known the call for that.
+    fn ask_anew(&mut self) {
+        if let Phase::Moving(moving) = &mut self.phase {
+            moving.unknown = 0;
+        }
+    }
+
     /// What the calling server had asked of the old node is asked of the new one; what it had
     /// cancelled is not.
     fn ask_again(&mut self, env: &mut Env, now: Time) {

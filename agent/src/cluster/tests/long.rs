@@ -1,6 +1,7 @@
 //! Long runs of a bad network: nobody who lives is condemned, nobody who dies is missed.
 
 use super::world::{Host, SimNode, World, ms};
+use crate::cluster::{ClusterEvent, HealthConfig};
 use holdline_wire::token::Tokens;
 use std::time::Duration;
 
@@ -138,6 +139,14 @@ fn awful(streams: u64) -> SimNode {
     }
 }
 
+fn suspicions(world: &World) -> usize {
+    let suspect = |event: &ClusterEvent| matches!(event, ClusterEvent::Suspect { .. });
+    world.log.iter().filter(|(_, event)| suspect(event)).count()
+}
+
+/// A thousand suspicions an hour, and none of them becomes a verdict. Weaker thresholds alone do
+/// not change that: quick probes go on while the first ones wait for their answers, so that not
+/// the few that are counted but all that leave within that wait must have been lost.
 // spec: X21a
 #[test]
 fn a_day_of_ten_percent_loss_and_50_ms_of_jitter_condemns_nobody() {
@@ -145,7 +154,26 @@ fn a_day_of_ten_percent_loss_and_50_ms_of_jitter_condemns_nobody() {
     for hour in 1..=24 {
         world.run(Duration::from_secs(3600));
         assert_eq!(world.deaths(), 0, "hour {hour}: {:?}", world.log.last());
+        let suspicions = suspicions(&world);
+        assert!(suspicions > 500, "hour {hour}: only {suspicions}");
         world.log.clear();
         world.probes.clear();
     }
+}
+
+/// The day before could have failed: an agent that sends its quick probes slowly and takes one or
+/// two that are lost for proof condemns the living in the same world within an hour.
+#[test]
+fn the_same_network_deceives_an_agent_that_is_too_hasty() {
+    let hasty = HealthConfig {
+        silence: ms(300),
+        false_alone: 0.5,
+        false_corroborated: 0.5,
+        unanswered_min: 1,
+        quick_min: ms(100),
+        ..HealthConfig::default()
+    };
+    let mut world = World::with(vec![awful(0), awful(1), awful(4)], 8, hasty);
+    world.run(Duration::from_secs(3600));
+    assert!(world.deaths() > 0, "{} suspicions", suspicions(&world));
 }

@@ -105,7 +105,11 @@ pub struct World {
 
 impl World {
     pub fn new(nodes: Vec<SimNode>, seed: u8) -> World {
-        let cluster = Cluster::new("trunk", HealthConfig::default());
+        World::with(nodes, seed, HealthConfig::default())
+    }
+
+    pub fn with(nodes: Vec<SimNode>, seed: u8, config: HealthConfig) -> World {
+        let cluster = Cluster::new("trunk", config);
         let mut world = World {
             now: Time::ZERO,
             cluster,

@@ -87,6 +87,29 @@ fn an_attempt_that_was_not_taken_dies_with_its_node() {
     assert_eq!(world.core.live_calls(), 0, "nothing is left to wait for");
 }
 
+/// It may have succeeded, and the nodes that were asked meanwhile say so: the call has moved. Only
+/// the next one hears which attempt is meant.
+#[test]
+fn a_call_is_not_lost_for_what_was_said_before_an_attempt_died() {
+    let mut world = World::with_nodes(4);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (first, invite) = world.node_invited();
+    world.pass(ms(310));
+    let (second, hedge) = world.node_invited();
+    world.node_responds(second, &hedge, 481, None);
+    let (third, again) = world.node_invited();
+    assert_eq!(orphans(&again), [] as [[String; 3]; 0]);
+    world.kill_and_judge(first);
+    world.node_responds(third, &again, 481, None);
+    world.pbx_noticed_nothing();
+    let moved = world.call_moves(&mut call);
+    assert_eq!(orphans(&moved), [orphan_of(&invite)]);
+    world.nodes[call.node].inbox.clear();
+    world.hang_up(&mut call);
+    assert_eq!(world.endings(), [("hangup", 1)]);
+}
+
 // spec: X24
 #[test]
 fn a_node_that_has_not_answered_yet_is_not_asked_a_second_time() {
