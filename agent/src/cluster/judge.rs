@@ -278,9 +278,10 @@ impl Cluster {
             .probes
             .needed(config.false_alone, config)
             .max(config.missing_min);
-        let gone = !heard
-            && node.probes.waiting(now, s.suspected_at) >= patience
-            && missing as usize >= enough;
+        // It may live again since we stood still: then it is asked anew (spec: X21).
+        let asked = s.suspected_at.max(self.late_until);
+        let gone =
+            !heard && node.probes.waiting(now, asked) >= patience && missing as usize >= enough;
         gone.then_some(EvidenceKind::MediaGone {
             streams: s.accusers.len(),
             packets: missing,

@@ -89,6 +89,27 @@ fn what_our_own_pause_made_us_miss_is_not_missing() {
     }
 }
 
+// spec: X20, X21
+#[test]
+fn a_node_that_came_back_while_we_stood_still_is_asked_again() {
+    // It was killed, and its new process has none of the streams; ours stood still meanwhile.
+    let node = |delay| SimNode {
+        streams: 70,
+        delay,
+        ..SimNode::default()
+    };
+    let mut world = World::new([ms(0), ms(8), ms(0)].map(node).into(), 9);
+    world.run(Duration::from_secs(30));
+    world.nodes[1].host = Host::Cut;
+    refuse(&mut world, 5);
+    world.run(ms(13));
+    world.nodes[1].host = Host::Up;
+    world.nodes[1].streams = 0;
+    world.freeze(Duration::from_secs(2));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.deaths(), 0);
+}
+
 // spec: X20, X23
 #[test]
 fn a_node_that_is_just_sent_calls_is_given_more_time() {

@@ -1,6 +1,7 @@
 //! The event loop: virtual time, hosts, what is under way between them.
 
 mod build;
+mod refusals;
 mod scenario;
 mod serving;
 mod streams;
@@ -21,8 +22,9 @@ use crate::ua::CallNumber;
 use b2bua_node::store::{MemoryStore, StoreReply, StoreRequest};
 use build::{address, node_address, node_ports, ua};
 use bytes::Bytes;
-use holdline_relay::{GroupId, Report, StreamId};
+use holdline_relay::{GroupId, Report};
 use holdline_wire::{Time, TransportKey};
+use refusals::Refusals;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -130,8 +132,8 @@ pub struct World {
     pub(super) memory: Memory,
     /// Nothing is probed any more.
     quiet: bool,
-    /// Groups whose ports refuse, and a stream that met it.
-    refusing: BTreeMap<GroupId, StreamId>,
+    /// Ports that nobody has open.
+    refusals: Refusals,
     ticks: u64,
     /// The call that the input in hand is about.
     about: Option<CallNumber>,
@@ -182,7 +184,7 @@ impl World {
             stopped: Time::ZERO,
             memory: Memory::default(),
             quiet: false,
-            refusing: BTreeMap::new(),
+            refusals: Refusals::default(),
             ticks: 0,
             about: None,
             plan,

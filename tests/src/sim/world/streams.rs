@@ -131,13 +131,9 @@ impl World {
             groups: groups.into_values().collect(),
         };
         let mut reports = vec![Report::Tick(tick)];
-        for (group, stream) in &self.refusing {
-            reports.push(Report::Refused {
-                group: *group,
-                stream: *stream,
-                at: self.now,
-            });
-        }
+        let at = self.now;
+        let refused = self.refusals.in_a_tick(at).into_iter();
+        reports.extend(refused.map(|(group, stream)| Report::Refused { group, stream, at }));
         for report in reports {
             self.give(AGENT, Item::Agent(holdline_agent::core::In::Media(report)));
         }
@@ -146,7 +142,7 @@ impl World {
     /// Finds out whose packets arrive, over both programs' relays.
     pub(super) fn follow_media(&mut self) {
         self.heard.clear();
-        self.refusing.clear();
+        self.refusals.clear();
         let since = self
             .plan
             .disaster()
@@ -252,7 +248,7 @@ impl World {
             return;
         }
         if let Some((stream, group)) = self.relays.stream_at(AGENT, source) {
-            self.refusing.entry(group).or_insert(stream);
+            self.refusals.met(group, owner, stream);
         }
     }
 }

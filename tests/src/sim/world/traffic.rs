@@ -117,7 +117,7 @@ impl World {
         }
         let key = self.hosts[sender].flow(to, from);
         let (run, at) = (self.hosts[sender].run, self.now + self.network.delay());
-        if self.links.open(target, sender) {
+        if self.links.open(target, sender) && self.refusals.allows(self.now, target) {
             self.at(
                 at,
                 Event::Refused {
