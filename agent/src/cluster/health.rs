@@ -1,7 +1,7 @@
 //! What the agent hears, does not hear, and is refused: the inputs of health.
 
 use super::evidence::{EvidenceKind, Refusal, Trouble};
-use super::node::{Incarnation, Lost, State};
+use super::node::{Incarnation, Lost, Node, State};
 use super::{Cluster, ClusterEvent, NodeId, ProbeId};
 use holdline_relay::Tick;
 use holdline_wire::Time;
@@ -201,7 +201,7 @@ impl Cluster {
     }
 
     fn look_for_silence(&mut self, now: Time, at: Time) {
-        let silent = |(&id, node): (&NodeId, &super::Node)| {
+        let silent = |(&id, node): (&NodeId, &Node)| {
             let silence = node
                 .media
                 .silent(at, &self.config)
@@ -239,6 +239,22 @@ impl Cluster {
             node.probes.shift(now, by);
             node.media.shift(now, by);
             node.shift_silence(now, by);
+        }
+        if fresh >= self.config.probe_interval {
+            self.ask_suspects_anew(now);
+        }
+    }
+
+    /// We stood still for so long that a suspect may have been restarted meanwhile: what it did not
+    /// answer before says nothing of how it is now (spec: X21).
+    fn ask_suspects_anew(&mut self, now: Time) {
+        let suspects: Vec<_> = self.suspects.iter().copied().collect();
+        for id in suspects {
+            if let Some(suspicion) = self.nodes.get_mut(&id).and_then(Node::suspicion_mut) {
+                suspicion.since = now;
+            }
+            self.pace(now, id);
+            self.reschedule(now, id);
         }
     }
 
