@@ -108,6 +108,12 @@ pub(super) struct Call {
     pub far_invite: Option<ServerId>,
     /// The failover call in this very node that asks for this one (spec: D31).
     pub claimant: Option<CallKey>,
+    /// The agent's BYE that waits until the downstream UA has heard of it (spec: X27).
+    pub parting: Option<(ServerId, Message)>,
+    /// The store's request that is to keep the call, while it is unanswered, and how often it was
+    /// repeated.
+    pub keeping: Option<u64>,
+    pub kept_again: u32,
 }
 
 impl Call {
@@ -138,6 +144,9 @@ impl Call {
             near_invite: None,
             far_invite: None,
             claimant: None,
+            parting: None,
+            keeping: None,
+            kept_again: 0,
         }
     }
 

@@ -61,7 +61,7 @@ impl NodeCore {
             abandoned,
             by: self.env.config.incarnation.clone(),
         };
-        if self.env.ask(now, op, Asked::Claim(key)) {
+        if self.env.ask(now, op, Asked::Claim(key)).is_some() {
             self.env
                 .timers
                 .set(Timer::Claim(key), now + self.env.config.waits.claim);

@@ -12,6 +12,10 @@ use holdline_wire::message::ParseError;
 use holdline_wire::transaction::{self, ServerId};
 use holdline_wire::{Message, Method, Time, TransportKey};
 
+fn is_final(response: &Message) -> bool {
+    response.status() >= 200
+}
+
 impl NodeCore {
     /// A datagram came.
     pub(super) fn message(&mut self, now: Time, from: TransportKey, bytes: Bytes) {
@@ -89,6 +93,9 @@ impl NodeCore {
                     self.with_leg(now, key, side, |leg, ctx| {
                         leg.on_response(ctx, client, &message, from);
                     });
+                    if side == Side::Far && is_final(&message) && *message.method() == Method::Bye {
+                        self.parted(now, key);
+                    }
                 }
                 Owner::Leg(..) => self.decline_late_answer(now, client, &message, from),
                 Owner::Farewell(key) if message.status() >= 200 => {
@@ -140,6 +147,8 @@ impl NodeCore {
             .or(self.env.side_of(from))
             .unwrap_or(Side::Near);
         match (leg, place) {
+            (Some((key, Side::Near)), _)
+                if *request.method() == Method::Bye && self.part(now, key, server, request) => {}
             (Some((key, side)), _) => {
                 if *request.method() == Method::Invite {
                     self.remember_invite(key, side, server);

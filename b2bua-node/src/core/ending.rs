@@ -86,7 +86,7 @@ impl NodeCore {
             }
             leg.abandon(&mut self.env.layer);
         }
-        if let Some(call) = self.remove(key) {
+        if let Some(call) = self.remove(now, key) {
             self.env.bury(now, call.near.local_tag(), Side::Near);
             if let Some(far) = &call.far {
                 self.env.bury(now, far.local_tag(), Side::Far);
@@ -100,7 +100,9 @@ impl NodeCore {
         if !self.calls.get(key).is_some_and(|call| call.is_over()) {
             return;
         }
-        let Some(call) = self.remove(key) else { return };
+        let Some(call) = self.remove(now, key) else {
+            return;
+        };
         self.env.forgo_note(key);
         if let (None, Some(noted)) = (&call.record, &call.noted) {
             self.env.take_off_in_company(now, noted.key());
@@ -119,8 +121,11 @@ impl NodeCore {
     }
 
     /// Takes a call out of all tables and its ports back.
-    fn remove(&mut self, key: CallKey) -> Option<Box<Call>> {
+    fn remove(&mut self, now: Time, key: CallKey) -> Option<Box<Call>> {
         let mut call = self.calls.remove(key)?;
+        if let Some((server, _)) = call.parting.take() {
+            self.env.answer(now, Side::Near, server, 200, &[]);
+        }
         self.env.tags.remove(call.near.local_tag());
         if let Some(far) = &call.far {
             self.env.tags.remove(far.local_tag());
@@ -135,6 +140,7 @@ impl NodeCore {
             Timer::Retry,
             Timer::Ring,
             Timer::Leaving,
+            Timer::Parting,
         ]
         .map(|t| t(key));
         for timer in timers {

@@ -43,6 +43,8 @@ pub(super) enum Timer {
     Ring(CallKey),
     /// Nobody answers a downstream INVITE whose caller has left, or the BYE after a refusal.
     Leaving(CallKey),
+    /// The downstream UA does not say that it has heard of the call's end.
+    Parting(CallKey),
     /// A store operation counts as lost.
     Asked(u64),
     /// Store operations have waited for company long enough.
@@ -271,14 +273,14 @@ impl Env {
         }
     }
 
-    /// Asks the store. False where too much is already asked: then the store counts as down.
-    pub fn ask(&mut self, now: Time, op: Op, asked: Asked) -> bool {
+    /// Asks the store. None where too much is already asked: then the store counts as down.
+    pub fn ask(&mut self, now: Time, op: Op, asked: Asked) -> Option<u64> {
         if !self.may_ask() {
-            return false;
+            return None;
         }
         self.ask_what_waits(now);
         self.hand_over(now, op, asked);
-        true
+        Some(self.next_request)
     }
 
     /// Asks the store for what nobody waits for: with the next operation that somebody does wait
@@ -338,10 +340,16 @@ impl Env {
             .push_back(Output::Other(Out::Store(StoreRequest { id, op })));
     }
 
+    /// The reply to this request is not waited for any more.
+    pub fn unask(&mut self, id: u64) {
+        self.asked.remove(&id);
+        self.timers.cancel(Timer::Asked(id));
+    }
+
     /// Takes a call that is over off the store; asked again for as long as the store is down.
     pub fn take_off(&mut self, now: Time, upstream: DialogId) {
         let op = self.delete(&upstream);
-        if !self.ask(now, op, Asked::Delete(upstream.clone())) {
+        if self.ask(now, op, Asked::Delete(upstream.clone())).is_none() {
             self.take_off_later(now, upstream);
         }
     }

@@ -44,13 +44,22 @@ impl NodeCore {
             Some(replaced) => Op::Replace { replaced, record },
             None => Op::Put { record },
         };
+        let unanswered = call.keeping.take();
+        let again = call.kept_again;
+        unanswered.into_iter().for_each(|id| self.env.unask(id));
         let asked = self.env.ask(now, op, Asked::Keep(key));
-        if !asked {
-            self.env
-                .timers
-                .set(Timer::Retry(key), now + self.env.config.waits.retry);
+        let waits = &self.env.config.waits;
+        let patience = match asked {
+            Some(_) => waits.keep.saturating_mul(1 << again.min(8)),
+            None => waits.retry,
+        };
+        if patience < waits.store {
+            self.env.timers.set(Timer::Retry(key), now + patience);
         }
-        asked
+        if let Some(call) = self.calls.get_mut(key) {
+            call.keeping = asked;
+        }
+        asked.is_some()
     }
 
     /// The store was silent for 20 ms (spec: X30).
@@ -148,6 +157,8 @@ impl NodeCore {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
+        (call.keeping, call.kept_again) = (None, 0);
+        self.env.timers.cancel(Timer::Retry(key));
         let waits = call.phase == Phase::Keeping;
         match answer {
             Answer::Down => {
@@ -179,9 +190,13 @@ impl NodeCore {
         }
     }
 
-    /// The store did not take the call before; it is asked again for as long as the call lives.
+    /// The store did not take the call before, or its word was lost; it is asked again for as long
+    /// as the call lives.
     pub(super) fn keep_again(&mut self, now: Time, key: CallKey) {
-        if self.phase(key) == Some(Phase::Up) {
+        if let Some(call) = self.calls.get_mut(key)
+            && call.phase == Phase::Up
+        {
+            call.kept_again += 1;
             self.write(now, key);
         }
     }

@@ -17,6 +17,7 @@ mod keeping;
 mod noting;
 mod ownership;
 mod pairing;
+mod parting;
 mod placing;
 mod settings;
 mod transfer;
@@ -140,6 +141,7 @@ impl NodeCore {
                 Timer::Retry(key) => self.keep_again(now, key),
                 Timer::Ring(key) => self.fail(now, key, 408, "no answer"),
                 Timer::Leaving(key) => self.give_up_leaving(now, key),
+                Timer::Parting(key) => self.parted(now, key),
                 Timer::Asked(id) => self.store_is_silent(now, id),
                 Timer::Company => self.env.ask_what_waits(now),
                 Timer::Clear => self.clear(now),

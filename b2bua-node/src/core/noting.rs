@@ -66,7 +66,10 @@ impl NodeCore {
 
     fn note(&mut self, now: Time, key: CallKey) -> bool {
         let noted = self.calls.get(key).and_then(|call| call.noted.clone());
-        noted.is_some_and(|attempt| self.env.ask(now, Op::Note { attempt }, Asked::Note(key)))
+        noted.is_some_and(|attempt| {
+            let op = Op::Note { attempt };
+            self.env.ask(now, op, Asked::Note(key)).is_some()
+        })
     }
 
     /// The store does not say whether this node may place the call. One that stood still may have
@@ -166,7 +169,7 @@ impl NodeCore {
         waiter: Option<CallKey>,
     ) -> bool {
         let op = Op::Orphan { upstream, trunk };
-        self.env.ask(now, op, Asked::Orphan(waiter))
+        self.env.ask(now, op, Asked::Orphan(waiter)).is_some()
     }
 
     /// The store's word about a call that has no caller any more.

@@ -90,7 +90,8 @@ impl NodeCore {
                 dialogs,
                 by: self.env.config.incarnation.clone(),
             };
-            self.ownership.waiting += usize::from(self.env.ask(now, op, Asked::Check(keys)));
+            self.ownership.waiting +=
+                usize::from(self.env.ask(now, op, Asked::Check(keys)).is_some());
         }
         if self.ownership.waiting > 0 {
             self.ownership.until = Some(now + self.env.config.waits.check);

@@ -231,7 +231,7 @@ fn is_refusal_of(call: &Call, signal: &Signal) -> bool {
 }
 
 /// Whether a BYE's Reason says that the call has moved to another node (spec: X28).
-fn says_moved(passage: &Passage) -> bool {
+pub(super) fn says_moved(passage: &Passage) -> bool {
     passage.headers.iter().any(|(name, value)| {
         name.eq_ignore_ascii_case(b"Reason")
             && value

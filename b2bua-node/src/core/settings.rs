@@ -73,6 +73,12 @@ pub struct Waits {
     pub retry: Duration,
     /// Until a call that nobody answers is given up (RFC 3261 16.6, timer C); 185 s.
     pub ring: Duration,
+    /// For the downstream UA to say that it has heard of a hang-up, before the agent is told so
+    /// (spec: X27); 1 s: a BYE that is lost is repeated after half of it.
+    pub parting: Duration,
+    /// For the store's word that it keeps a call, before it is asked again: 250 ms the first
+    /// time, then twice as long, never longer than `store`.
+    pub keep: Duration,
     /// For the final response to an INVITE whose caller has left, before it is cancelled; 32 s.
     pub leaving: Duration,
     /// A loop that was late by this much may have lost its calls (spec: X28); 1 s.
@@ -95,6 +101,8 @@ impl Default for Waits {
             store: Duration::from_secs(5),
             retry: Duration::from_secs(1),
             ring: Duration::from_secs(185),
+            parting: Duration::from_secs(1),
+            keep: Duration::from_millis(250),
             leaving: Duration::from_secs(32),
             pause: Duration::from_secs(1),
             check: Duration::from_millis(300),

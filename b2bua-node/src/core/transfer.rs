@@ -69,7 +69,7 @@ impl NodeCore {
                     remote_tag: named.from_tag,
                 };
                 let asked = Asked::Refer(key, id, Box::new(passage.clone()));
-                if self.env.ask(now, Op::Find { upstream }, asked) {
+                if self.env.ask(now, Op::Find { upstream }, asked).is_some() {
                     return;
                 }
             }

@@ -50,6 +50,8 @@ pub struct Seen {
     pub unsure: Option<End>,
     /// Re-INVITEs asked for by each end.
     pub asked: BTreeMap<End, u32>,
+    /// How often the agent placed it while it was being set up.
+    pub placed: u32,
     /// How often the agent told that it moved.
     pub moved: u32,
     /// That it was lost, with the last refusal.
@@ -163,7 +165,12 @@ impl Watch {
     /// What the agent told.
     pub fn heard_agent(&mut self, at: Time, event: &AgentEvent, broken_document: bool) {
         match event {
-            AgentEvent::CallPlaced { call, node } => self.placed(at, call, *node),
+            AgentEvent::CallPlaced { call, node } => {
+                if let Some(number) = self.call_of(call) {
+                    self.call(number).placed += 1;
+                }
+                self.placed(at, call, *node);
+            }
             AgentEvent::CallMoved { call, node, .. } => {
                 if let Some(number) = self.call_of(call) {
                     self.call(number).moved += 1;

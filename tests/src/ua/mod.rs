@@ -136,6 +136,12 @@ impl Ua {
             .count()
     }
 
+    /// The confirmed dialog of `call` that was made last.
+    pub fn newest_dialog(&self, call: CallNumber) -> Option<&Dialog> {
+        let up = self.legs_of(call).filter(|leg| leg.state == State::Up);
+        up.last().and_then(|leg| leg.dialog.as_ref())
+    }
+
     /// The calls with a live dialog, in order.
     pub fn calls(&self) -> impl Iterator<Item = CallNumber> + '_ {
         self.calls

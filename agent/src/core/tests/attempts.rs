@@ -89,6 +89,7 @@ fn an_attempt_that_was_not_taken_dies_with_its_node() {
 
 /// It may have succeeded, and the nodes that were asked meanwhile say so: the call has moved. Only
 /// the next one hears which attempt is meant.
+// spec: X24, X27
 #[test]
 fn a_call_is_not_lost_for_what_was_said_before_an_attempt_died() {
     let mut world = World::with_nodes(4);

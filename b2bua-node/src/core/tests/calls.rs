@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::Operator;
+use crate::store::rules::Fate;
 
 // spec: D30
 #[test]
@@ -38,10 +39,7 @@ fn a_call_is_set_up_kept_and_hung_up() {
     let flow = TransportKey::udp(addr(AGENT), bench.address);
     let mut agent = Dialog::uac(&invite, &ok, flow).unwrap();
     bench.agent_acks(&agent, 1);
-    bench.agent_requests(&mut agent, Method::Bye, &[]);
-    bench.agent_gets("200");
-    let bye = bench.ua_gets("BYE");
-    bench.ua_responds(&bye, 200, None);
+    bench.agent_hangs_up(&mut agent);
     bench.quiet();
     bench.no_leaks();
 }
@@ -147,9 +145,7 @@ fn a_hold_goes_through() {
     let ok = bench.agent_gets("200");
     assert!(text(&ok.sdp().unwrap()).contains("a=recvonly"));
     bench.agent_acks(&up.agent, 2);
-    bench.agent_requests(&mut up.agent, Method::Bye, &[]);
-    bench.agent_gets("200");
-    bench.ua_gets("BYE");
+    bench.agent_hangs_up(&mut up.agent);
     bench.no_leaks();
 }
 
@@ -221,9 +217,7 @@ fn a_refused_re_invite_leaves_the_call_as_it_was() {
     bench.agent_gets("488");
     assert_eq!(bench.core.ports_in_use(), 2);
     assert_eq!(bench.core.live_calls(), 1);
-    bench.agent_requests(&mut up.agent, Method::Bye, &[]);
-    bench.agent_gets("200");
-    bench.ua_gets("BYE");
+    bench.agent_hangs_up(&mut up.agent);
     bench.no_leaks();
 }
 
@@ -367,4 +361,46 @@ fn a_changed_downstream_target_is_kept() {
         panic!("no row");
     };
     assert_eq!(&*record.remote_target, "sip:127.0.0.1:5099");
+}
+
+/// A node that is killed before the downstream UA knows must not have told the agent that all is
+/// done: the agent then has another node end the call.
+// spec: X27
+#[test]
+fn the_agents_bye_is_answered_when_the_downstream_ua_has_heard_of_it() {
+    for answers in [true, false] {
+        let mut bench = Bench::new();
+        let mut up = bench.establish("c1");
+        bench.agent_requests(&mut up.agent, Method::Bye, &[]);
+        let bye = bench.ua_gets("BYE");
+        bench.quiet();
+        assert!(matches!(
+            bench.store.borrow().fate(&up.key()),
+            Some(Fate::Live(_))
+        ));
+        if answers {
+            bench.ua_responds(&bye, 200, None);
+        } else {
+            bench.pass(ms(1000));
+        }
+        bench.agent_gets("200");
+        bench.pass(ms(10));
+        assert_eq!(bench.store.borrow().fate(&up.key()), Some(&Fate::Over));
+        bench.to_ua.clear();
+        bench.no_leaks();
+    }
+}
+
+/// Both hang up at once: each hears that it is done.
+#[test]
+fn byes_that_cross_are_both_answered() {
+    let mut bench = Bench::new();
+    let mut up = bench.establish("c1");
+    bench.agent_requests(&mut up.agent, Method::Bye, &[]);
+    let bye = bench.ua_gets("BYE");
+    bench.ua_requests(&mut up.ua, Method::Bye);
+    bench.ua_gets("200");
+    bench.ua_responds(&bye, 481, None);
+    bench.agent_gets("200");
+    bench.no_leaks();
 }

@@ -97,9 +97,7 @@ fn a_survivor_takes_a_call_over() {
     assert_eq!(b.store.borrow().live(), 1);
 
     // Later signalling works.
-    b.agent_requests(&mut agent, Method::Bye, &[]);
-    b.agent_gets("200");
-    b.ua_gets("BYE");
+    b.agent_hangs_up(&mut agent);
     b.no_leaks();
 }
 
@@ -278,8 +276,7 @@ fn replaces_that_fits_nothing_is_refused_as_rfc_3891_says() {
     b.agent_gets("100");
     b.agent_gets("486");
 
-    a.agent_requests(&mut up.agent, Method::Bye, &[]);
-    a.agent_gets("200");
+    a.agent_hangs_up(&mut up.agent);
     // The row is node B's to end: it claimed it. So node B is asked once more.
     assert!(matches!(
         b.store.borrow().fate(&up.key()),
@@ -294,7 +291,7 @@ fn replaces_that_fits_nothing_is_refused_as_rfc_3891_says() {
 #[test]
 fn a_dialog_that_is_over_gets_603() {
     let (mut a, mut b, mut up) = two_nodes();
-    a.agent_requests(&mut up.agent, Method::Bye, &[]);
+    a.agent_hangs_up(&mut up.agent);
     a.pass(ms(10));
     b.agent_sends(invite("late", &up.replaces(), OFFER));
     b.agent_gets("100");

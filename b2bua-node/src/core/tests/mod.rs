@@ -190,6 +190,14 @@ impl Bench {
         self.ua_sends(bytes);
     }
 
+    /// The agent hangs up, and the downstream UA hears of it.
+    fn agent_hangs_up(&mut self, agent: &mut Dialog) {
+        self.agent_requests(agent, Method::Bye, &[]);
+        let bye = self.ua_gets("BYE");
+        self.ua_responds(&bye, 200, None);
+        self.agent_gets("200");
+    }
+
     /// The agent's request inside `dialog`.
     fn agent_requests(&mut self, dialog: &mut Dialog, method: Method, extra: &[(Name, &str)]) {
         let branch = self.branch();
@@ -212,9 +220,15 @@ impl Bench {
         let invite = invite(call, "", OFFER);
         self.agent_sends(invite.clone());
         self.agent_gets("100");
+        let patience = match self.mode {
+            StoreMode::Slow => ms(20),
+            StoreMode::Prompt | StoreMode::Down => Duration::ZERO,
+        };
+        self.pass(patience);
         let downstream = self.ua_gets("INVITE");
         self.ua_responds(&downstream, 200, Some(ANSWER));
         self.ua_gets("ACK");
+        self.pass(patience);
         let ok = self.agent_gets("200");
         let invite = Message::parse(invite).unwrap();
         let agent_flow = TransportKey::udp(addr(AGENT), self.address);

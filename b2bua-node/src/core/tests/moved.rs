@@ -106,9 +106,7 @@ fn long_silence_is_no_pause() {
     let mut a = Bench::new();
     let mut up = a.establish("c1");
     a.pass(Duration::from_secs(600));
-    a.agent_requests(&mut up.agent, Method::Bye, &[]);
-    a.agent_gets("200");
-    a.ua_gets("BYE");
+    a.agent_hangs_up(&mut up.agent);
     a.now = a.now + Duration::from_secs(3600);
     a.input(Input::Deadline);
     assert!(

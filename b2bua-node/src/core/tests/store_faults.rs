@@ -2,6 +2,7 @@
 
 use super::failover::take_over;
 use super::*;
+use crate::store::Op;
 use crate::store::rules::Fate;
 
 // spec: X30
@@ -100,6 +101,34 @@ fn a_node_takes_over_its_own_call_without_the_store() {
     assert_eq!(bench.store.borrow().fate(&up.key()), Some(&Fate::Moved(1)));
 }
 
+/// Its word is lost while the node is parted from it: the call is not left unwritten for long.
+// spec: X30
+#[test]
+fn a_store_that_does_not_answer_is_asked_again_soon_and_then_less_often() {
+    let mut bench = Bench::new();
+    bench.mode = StoreMode::Slow;
+    let up = bench.establish("c1");
+    let mut asked = Vec::new();
+    let start = bench.now;
+    for _ in 0..36 {
+        let puts = bench.waiting.drain(..);
+        let puts = puts.filter(|request| matches!(request.op, Op::Put { .. }));
+        if puts.count() > 0 {
+            asked.push(bench.now.since(start).as_millis());
+        }
+        bench.pass(ms(125));
+    }
+    assert_eq!(asked, [0, 250, 750, 1750, 3750]);
+    assert!(!bench.events.contains(&Event::StoreDown));
+    bench.mode = StoreMode::Prompt;
+    bench.pass(Duration::from_secs(10));
+    assert!(matches!(
+        bench.store.borrow().fate(&up.key()),
+        Some(Fate::Live(_))
+    ));
+    assert_eq!(bench.core.store_waiting(), 0);
+}
+
 /// Operations that wait are bounded.
 #[test]
 fn a_silent_store_is_not_asked_without_bound() {
@@ -127,10 +156,7 @@ fn a_silent_store_is_not_asked_without_bound() {
         let flow = TransportKey::udp(addr(AGENT), bench.address);
         let mut agent = Dialog::uac(&invite, &ok, flow).unwrap();
         bench.agent_acks(&agent, 1);
-        bench.agent_requests(&mut agent, Method::Bye, &[]);
-        bench.agent_gets("200");
-        let bye = bench.ua_gets("BYE");
-        bench.ua_responds(&bye, 200, None);
+        bench.agent_hangs_up(&mut agent);
         assert!(bench.core.store_waiting() <= 24);
     }
     bench.pass(Duration::from_secs(6));
@@ -148,10 +174,7 @@ fn the_end_of_a_call_reaches_a_store_that_was_down() {
     let mut bench = Bench::new();
     let mut up = bench.establish("c1");
     bench.mode = StoreMode::Down;
-    bench.agent_requests(&mut up.agent, Method::Bye, &[]);
-    bench.agent_gets("200");
-    let bye = bench.ua_gets("BYE");
-    bench.ua_responds(&bye, 200, None);
+    bench.agent_hangs_up(&mut up.agent);
     assert!(matches!(
         bench.store.borrow().fate(&up.key()),
         Some(Fate::Live(_))

@@ -59,10 +59,7 @@ fn a_transfer_replaces_the_downstream_dialog_and_ends_the_old_call() {
     node.agent_sends(response(&bye, 200, "agent", AGENT, None));
     node.pass(ms(10));
     assert_eq!(node.store.borrow().live(), 1, "the new call is kept");
-    node.agent_requests(&mut agent, Method::Bye, &[]);
-    node.agent_gets("200");
-    let bye = node.ua_gets("BYE");
-    node.ua_responds(&bye, 200, None);
+    node.agent_hangs_up(&mut agent);
     node.no_leaks();
 }
 
@@ -178,9 +175,9 @@ fn a_refer_finds_the_dialog_of_another_node() {
     node.agent_requests(&mut first.agent, Method::Bye, &[]);
     node.mode = StoreMode::Prompt;
     node.serve_store();
-    node.agent_gets("200");
     node.agent_gets("481");
     let bye = node.ua_gets("BYE");
     node.ua_responds(&bye, 200, None);
+    node.agent_gets("200");
     node.quiet();
 }

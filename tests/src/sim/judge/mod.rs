@@ -96,7 +96,7 @@ impl World {
                 near.strays
             ));
         }
-        let rings_twice = self.memory.disturbed_setup.contains(&number);
+        let rings_twice = self.rings_twice(number);
         if far.duplicate_calls > 0 && !rings_twice {
             wrong.push(format!(
                 "{} second calls at the callee",

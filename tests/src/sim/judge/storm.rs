@@ -12,12 +12,12 @@
 //!   there for as long as calls are held.
 //!
 //! What cannot be judged here, and is not: media of a call whose node is parted from the
-//! downstream UA (nobody tells the agent); a call that the store never heard of, or whose node
-//! dies when it was told of the hang-up and had not told the other end. What is not built and therefore excused, but only for
-//! the calls that it meets: a call whose setup met a trouble may ring twice at the downstream UA
-//! (spec: X26); a downstream UA that refuses Replaces is left with its dialog (spec: X32, X27);
-//! so is one that has just accepted the Replaces of a node
-//! which falls away before the agent heard of it, and such a call may be lost.
+//! downstream UA (nobody tells the agent). What cannot be kept, and is excused for the calls that
+//! it meets: one whose last dialog at the downstream UA the store never heard of, because a trouble
+//! met its node before it could write it (`World::note_torn`); the dialog of a downstream UA that refuses
+//! Replaces (spec: X32). A call that was placed a second time while it was being set up may ring
+//! twice at the downstream UA, and for up to 34 s be answered twice (spec: X26), and it may be
+//! refused.
 
 use crate::sim::host::{Core, HostId};
 use crate::sim::network::STORE;
@@ -25,6 +25,7 @@ use crate::sim::plan::{CallPlan, End, Party, Trouble, What};
 use crate::sim::watch::Seen;
 use crate::sim::world::{AGENT, CALLEE, NODES, World};
 use crate::ua::{CallNumber, ReplacesPolicy};
+use b2bua_node::store::Op;
 use holdline_agent::cluster::NodeState;
 use holdline_agent::core::Event as AgentEvent;
 use holdline_wire::Time;
@@ -50,8 +51,13 @@ pub struct Memory {
     usable: Time,
     /// Calls that were being set up when a trouble began or ended.
     pub(super) disturbed_setup: BTreeSet<CallNumber>,
-    /// Calls that were lost while the downstream UA may go on with a dialog.
-    pub(super) stranded: BTreeSet<CallNumber>,
+    /// Calls whose last dialog at the downstream UA the store never heard of, because its node
+    /// fell away before it could write it.
+    torn: BTreeSet<CallNumber>,
+    /// The Call-IDs of dialogs at the downstream UA that the store has, or has had.
+    written: BTreeSet<Box<str>>,
+    /// Since when a call has more than one confirmed dialog there.
+    twice: BTreeMap<CallNumber, Time>,
 }
 
 impl World {
@@ -65,10 +71,10 @@ impl World {
             5..=19 => Duration::from_millis(1500),
             _ => Duration::from_millis(4000),
         };
-        // A node that hears nothing may speak on: that clears it for so long (spec: D34).
+        // A node that hears nothing may speak on: that clears it for 3 s (spec: D34).
         let deaf = |trouble: &Trouble| matches!(trouble.what, What::Deaf(Party::Agent, _));
         let speaks = match self.plan.troubles.iter().any(deaf) {
-            true => Duration::from_millis(1500),
+            true => Duration::from_millis(3000),
             false => Duration::ZERO,
         };
         Duration::from_secs(2) + network.delay.1 * 8 + repeated + speaks
@@ -115,12 +121,9 @@ impl World {
                     .plan
                     .call(number)
                     .is_some_and(|call| call.replaces != ReplacesPolicy::Accept);
-                let refuses = refuses || self.is_torn(number) || self.may_be_unwritten();
-                if refuses {
-                    self.memory.stranded.insert(number);
-                }
+                self.note_torn(number);
                 let waited = self.now.since(self.memory.usable);
-                if !refuses && waited < Duration::from_secs(15) {
+                if !refuses && !self.is_torn(number) && waited < Duration::from_secs(15) {
                     let what =
                         format!("lost, last refusal {status}, {waited:?} after a node was there");
                     self.watch.fail(self.now, Some(number), what);
@@ -267,6 +270,15 @@ impl World {
         let halted = self.hosts[AGENT].paused;
         let excused = !usable || self.has_trap() || halted;
         let patience = self.patience();
+        let now = self.now;
+        // The node that nobody acknowledges gives up after 64*T1 (RFC 3261 13.3.1.4).
+        let late = |since: &Time| now > *since + Duration::from_secs(34) + patience;
+        let twice = self.memory.twice.iter().find(|(_, since)| late(since));
+        if let Some(call) = twice.map(|(call, _)| *call) {
+            self.memory.twice.remove(&call);
+            self.watch
+                .fail(now, Some(call), "two dialogs at the callee for long");
+        }
         for index in 0..self.plan.calls.len() {
             let plan = &self.plan.calls[index];
             let number = plan.number;
@@ -280,7 +292,7 @@ impl World {
             let seen = self.watch.call(number).clone();
             if !is_settled(&seen)
                 || refuses
-                || self.is_torn(number)
+                || self.is_unwritten(number)
                 || seen.good_since.is_some()
                 || self.memory.told.contains(&number)
             {
@@ -311,21 +323,56 @@ impl World {
         }
     }
 
-    /// The downstream UA told something of a call: it has one confirmed dialog at most.
+    /// An end told something of a call: it has one confirmed dialog at the downstream UA at most;
+    /// two for a while where it was placed a second time.
     pub(in crate::sim) fn judge_dialogs(&mut self, call: CallNumber) {
         let up = self.ua(CALLEE).confirmed_dialogs(call);
-        if up > 1 && !self.memory.disturbed_setup.contains(&call) {
+        if up > 1 && !self.rings_twice(call) {
             let what = format!("{up} confirmed dialogs at the callee");
             self.watch.fail(self.now, Some(call), what);
         }
+        if up > 1 {
+            self.memory.twice.entry(call).or_insert(self.now);
+        } else {
+            self.memory.twice.remove(&call);
+        }
+        let ended = |seen: &Seen| seen.ended.contains_key(&End::Caller);
+        if self.watch.seen(call).is_some_and(ended) {
+            self.note_torn(call);
+        }
     }
 
-    /// Whether the downstream UA has accepted the Replaces of a node of which the agent has not
-    /// heard: it fell away in that moment, or stays unheard.
+    /// The store has taken what a node asked of it.
+    pub(in crate::sim) fn note_written(&mut self, op: &Op) {
+        if let Op::Put { record } | Op::Replace { record, .. } = op {
+            let call_id = record.downstream.call_id.clone();
+            self.memory.written.insert(call_id);
+        }
+    }
+
+    /// A call ends, or is lost: whether its last dialog at the downstream UA was known to nobody
+    /// but a node that fell away.
+    fn note_torn(&mut self, call: CallNumber) {
+        if self.is_unwritten(call) {
+            self.memory.torn.insert(call);
+        }
+    }
+
+    /// Whether the store does not have the call's last dialog at the downstream UA, and something
+    /// kept its node from writing it.
+    fn is_unwritten(&self, call: CallNumber) -> bool {
+        let Some(dialog) = self.ua(CALLEE).newest_dialog(call) else {
+            return false;
+        };
+        let node = self.node_index(dialog.flow.remote);
+        let met = |trouble: &Trouble| {
+            trouble.at <= self.now && node.is_some_and(|node| touches(trouble, node))
+        };
+        !self.memory.written.contains(&dialog.id.call_id) && self.plan.troubles.iter().any(met)
+    }
+
     fn is_torn(&self, call: CallNumber) -> bool {
-        let replaced = self.ua(CALLEE).counts(call).replaces_accepted;
-        let moved = self.watch.seen(call).map_or(0, |seen| seen.moved);
-        replaced > moved
+        self.memory.torn.contains(&call)
     }
 
     /// Whether the row of this call may have been left: the store was away when it ended, and
@@ -344,31 +391,6 @@ impl World {
         ends.any(|at| self.plan.troubles.iter().any(|trouble| away(trouble, at)))
     }
 
-    /// Whether the store may not know of a call: it was away for a while, and the node that had
-    /// to write it may have died since.
-    fn may_be_unwritten(&self) -> bool {
-        let mut troubles = self.plan.troubles.iter();
-        troubles.any(|trouble| is_of_store(trouble.what) && trouble.at <= self.now)
-    }
-
-    /// Whether the node that was told of the hang-up died before it could tell the other end.
-    fn may_be_unheard(&self, call: CallNumber) -> bool {
-        let Some(seen) = self.watch.seen(call) else {
-            return false;
-        };
-        let (Some((at, _)), Some(node)) = (seen.hung_up, seen.node) else {
-            return false;
-        };
-        let node = self.node_index(node);
-        let died = |trouble: &Trouble| match trouble.what {
-            What::Killed(n) => {
-                Some(n) == node && trouble.at >= at && trouble.at <= at + Duration::from_secs(35)
-            }
-            _ => false,
-        };
-        self.plan.troubles.iter().any(died)
-    }
-
     /// Whether what is left of this call at its end is excused.
     pub(super) fn is_stranded(&self, call: CallNumber) -> bool {
         let refuses = self
@@ -379,12 +401,7 @@ impl World {
             .watch
             .seen(call)
             .is_some_and(|seen| seen.replaces_sent > 0);
-        let memory = &self.memory;
-        (refuses && asked)
-            || self.may_be_unheard(call)
-            || self.is_torn(call)
-            || memory.stranded.contains(&call)
-            || memory.disturbed_setup.contains(&call)
+        (refuses && asked) || self.is_torn(call)
     }
 
     /// Whether anything is.
@@ -397,6 +414,12 @@ impl World {
 
     /// Whether the downstream UA may have been called twice for this call.
     pub(in crate::sim) fn rings_twice(&self, call: CallNumber) -> bool {
+        self.watch.seen(call).is_some_and(|seen| seen.placed > 1)
+    }
+
+    /// Whether a hang-up at the downstream UA may meet another dialog than the one that counts: the
+    /// call was being set up when a trouble began or ended.
+    pub(in crate::sim) fn is_doubtful(&self, call: CallNumber) -> bool {
         self.memory.disturbed_setup.contains(&call)
     }
 

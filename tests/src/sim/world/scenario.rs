@@ -22,7 +22,7 @@ impl World {
         let call = self.plan.calls[index].number;
         let mut step = self.plan.calls[index].steps[step];
         if self.plan.disaster().is_none() {
-            let twice = self.rings_twice(call);
+            let twice = self.is_doubtful(call);
             if self.ua(CALLEE).live_dialogs(call) == 0 || twice {
                 // The callee knows nothing of it, or has it twice: it is the caller's to end.
                 step.by = End::Caller;

@@ -162,8 +162,13 @@ impl World {
                 answer: Answer::Down,
             }]
         } else {
-            self.store
-                .perform(EPOCH + self.now.since(Time::ZERO), &[request])
+            let op = request.op.clone();
+            let now = EPOCH + self.now.since(Time::ZERO);
+            let replies = self.store.perform(now, &[request]);
+            if replies.iter().any(|reply| reply.answer == Answer::Done) {
+                self.note_written(&op);
+            }
+            replies
         };
         for reply in replies {
             let shown = format!("{reply:?}");
