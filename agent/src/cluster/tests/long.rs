@@ -163,6 +163,7 @@ fn a_day_of_ten_percent_loss_and_50_ms_of_jitter_condemns_nobody() {
 
 /// The day before could have failed: an agent that sends its quick probes slowly and takes one or
 /// two that are lost for proof condemns the living in the same world within an hour.
+// spec: X21a
 #[test]
 fn the_same_network_deceives_an_agent_that_is_too_hasty() {
     let hasty = HealthConfig {
