@@ -40,7 +40,8 @@ bench:
 # Nodes that die in every way, on hosts in network namespaces (needs root), listened to for AFTER
 # (60s), and MINUTES (30) of false verdicts at 20 % loss.
 bench-failover:
-	ONLY=failover RUNS=$(RUNS) AFTER=$(AFTER) MINUTES=$(MINUTES) CASES=$(CASES) scripts/bench
+	ONLY=failover RUNS=$(RUNS) AFTER=$(AFTER) CASES=$(CASES) scripts/bench
+	ONLY=trust MINUTES=$(MINUTES) scripts/bench
 
 clean:
 	cargo clean

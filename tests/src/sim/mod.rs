@@ -76,6 +76,8 @@ pub struct Outcome {
     /// How often each call moved.
     moves: Vec<u32>,
     losses: usize,
+    /// Calls that the calling server saw answered.
+    pub answered: usize,
     /// Calls that were up on the node that died.
     pub affected: usize,
     /// From the death to media both ways, for each of them that was recovered; sorted.
@@ -189,6 +191,11 @@ pub fn run_plan(plan: &Plan, mutant: Option<Mutant>, keep: bool) -> Outcome {
             .watch
             .calls()
             .filter(|(_, seen)| seen.lost.is_some())
+            .count(),
+        answered: world
+            .watch
+            .calls()
+            .filter(|(_, seen)| seen.answered.contains_key(&plan::End::Caller))
             .count(),
         recoveries: world.recoveries(),
         packets: world.samples.packets,

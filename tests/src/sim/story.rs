@@ -129,11 +129,26 @@ impl Story {
         self.trouble(What::Paused(Party::Agent), from, Some(lasts))
     }
 
+    /// Every call rings so long, with early media or without.
+    #[must_use]
+    pub fn ringing(mut self, seconds: f64, early_media: bool) -> Story {
+        for call in &mut self.plan.calls {
+            call.ring = Duration::from_secs_f64(seconds);
+            call.early_media = early_media;
+        }
+        self
+    }
+
     /// The end hangs up every call at this time.
     #[must_use]
-    pub fn hang_up_all(mut self, by: End, from: f64) -> Story {
+    pub fn hang_up_all(self, by: End, from: f64) -> Story {
+        self.all(by, Act::Hangup, from)
+    }
+
+    /// The end does this in every call, one a millisecond from this time on.
+    #[must_use]
+    pub fn all(mut self, by: End, act: Act, from: f64) -> Story {
         for call in &mut self.plan.calls {
-            let act = Act::Hangup;
             let at = at(from) + Duration::from_millis(u64::from(call.number));
             call.steps.push(Step { at, by, act });
         }
@@ -146,7 +161,8 @@ impl Story {
         let over = over.map(|trouble| trouble.at + trouble.lasts.unwrap_or_default());
         let end = over.max().unwrap_or(at(5.0)) + REST;
         for call in &mut self.plan.calls {
-            if call.steps.is_empty() {
+            let hangs_up = |step: &Step| step.act == Act::Hangup;
+            if !call.steps.last().is_some_and(hangs_up) {
                 let by = [End::Caller, End::Callee][call.number as usize % 2];
                 let act = Act::Hangup;
                 call.steps.push(Step { at: end, by, act });

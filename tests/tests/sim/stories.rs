@@ -3,7 +3,7 @@
 //! back in time, every end explained, nothing left.
 
 use holdline_tests::sim::Outcome;
-use holdline_tests::sim::plan::{End, Party, What};
+use holdline_tests::sim::plan::{Act, End, Party, What};
 use holdline_tests::sim::story::Story;
 
 /// The story's outcome, in which no rule was broken.
@@ -187,5 +187,33 @@ fn a_hang_up_during_the_move_ends_the_call_at_both_ends() {
         for offset in [0.01, 0.05, 0.09, 0.12] {
             told(Story::new(seed).cut(1, 5.0).hang_up_all(by, 5.0 + offset));
         }
+    }
+}
+
+/// A re-INVITE of either end is on its way, or the call was just held, when its node dies: it is held
+/// on the new node, and taken back there.
+// spec: X27
+#[test]
+fn a_hold_that_is_under_way_survives_the_death() {
+    for (seed, by) in [(19, End::Caller), (20, End::Callee)] {
+        for offset in [-0.1, -0.03, -0.02, -0.01, 0.0, 0.03, 0.08] {
+            let story = Story::new(seed).cut(1, 5.0);
+            let story = story.all(by, Act::Hold, 5.0 + offset);
+            let outcome = told(story.all(by, Act::Unhold, 8.0).hang_up_all(by, 12.0));
+            all_moved_once(&outcome);
+        }
+    }
+}
+
+/// Calls ring, with early media or without, when a node dies: those of it are placed again, the caller
+/// hears nothing of it, and all are answered.
+// spec: X26
+#[test]
+fn calls_that_ring_on_a_node_that_dies_are_answered_all_the_same() {
+    for early_media in [false, true] {
+        let story = Story::new(21).calls(30).ringing(4.0, early_media);
+        let outcome = told(story.kill(1, 3.0));
+        assert_eq!(outcome.verdicts.len(), 1);
+        assert_eq!((outcome.answered, outcome.lost()), (30, 0), "{early_media}");
     }
 }

@@ -1,12 +1,11 @@
 //! What a listener hears when a node dies, by the way it dies: killed, hung, cut off; a third of the
 //! calls or all of them; with media and without. Every program has a host of its own (a network
-//! namespace), all on this machine. And how often a node is held for dead while packets are lost.
+//! namespace), all on this machine.
 
 mod case;
 mod plot;
 mod run;
 mod tables;
-mod trust;
 
 use case::{CASES, Case};
 use clap::Parser;
@@ -36,9 +35,6 @@ struct Options {
     /// Only these cases, by their keys; an unknown one tells them all.
     #[arg(long, value_delimiter = ',')]
     cases: Vec<String>,
-    /// How long false verdicts are looked for at 20 % loss, minutes; 0: not at all.
-    #[arg(long, default_value_t = 30)]
-    minutes: u64,
 }
 
 fn main() -> ExitCode {
@@ -89,9 +85,6 @@ fn bench(options: &Options) -> Result<(), Error> {
     std::fs::write(options.out.join("failover-gaps.svg"), plot::draw(&measured))?;
     tables::tell(&mut section, &measured);
     explain_misses(options, &mut section, &measured)?;
-    if options.minutes > 0 {
-        trust::tell(&mut section, options.minutes)?;
-    }
     std::fs::write(options.out.join("failover.md"), section.into_text())?;
     Ok(())
 }

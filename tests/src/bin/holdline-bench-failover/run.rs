@@ -1,37 +1,16 @@
 //! One run of a case, and the figures of all its runs.
 
 use crate::case::{Blow, Case};
-use holdline_tests::bench::Figures;
 use holdline_tests::bench::death::{Death, Story, story_of_a_run};
-use holdline_tests::netns::Lan;
-use holdline_tests::rig::{
-    AGENT, Block, Error, Moment, NODES, Plan, Report, Rig, Setup, node_name,
-};
-use std::collections::BTreeMap;
+use holdline_tests::bench::{Figures, hosts};
+use holdline_tests::rig::{Error, Moment, NODES, Plan, Report, Rig, node_name};
 use std::time::{Duration, SystemTime};
 
 /// Media before the fault.
 pub const BEFORE: Duration = Duration::from_secs(3);
-/// What each node is willing to carry.
-const CAPACITY: &str = "capacity = 4000";
-
-/// A rig on hosts of its own, its first `nodes` started.
-pub fn rig(nodes: usize) -> Result<Rig, Error> {
-    let lan = Lan::new(&Block::LAN.hosts(), &BTreeMap::new())?;
-    Rig::start_as(Setup {
-        block: Block::LAN,
-        lan: Some(lan),
-        adapt: &|name, text| match name {
-            AGENT => text,
-            _ => text.replace("capacity = 500", CAPACITY),
-        },
-        nodes,
-    })
-}
-
 /// Where all calls are to be on one node, it is alone until they are.
 fn rig_for(case: &Case) -> Result<Rig, Error> {
-    rig(if case.all_on_one { 1 } else { NODES })
+    hosts(if case.all_on_one { 1 } else { NODES })
 }
 
 /// Places the calls, strikes a node, listens.

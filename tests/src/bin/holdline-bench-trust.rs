@@ -1,10 +1,13 @@
 //! False verdicts: nodes that nobody touches, on a network that loses every fifth packet.
 
-use crate::run::rig;
-use holdline_tests::bench::Section;
+use holdline_tests::bench::{Arguments, Section, hosts, run};
+use holdline_tests::netns::Lan;
 use holdline_tests::rig::{AGENT, Error, Moment, NODES, Plan, get};
+use std::process::ExitCode;
 use std::time::Duration;
 
+/// How long is looked.
+const SPAN: Duration = Duration::from_secs(30 * 60);
 /// Calls with media, on all nodes.
 const CALLS: u32 = 30;
 /// What is lost, of 100 packets, each way by itself.
@@ -12,11 +15,36 @@ const LOSS: u8 = 20;
 /// How long the calls are given after the loss is over.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Looks for them so long, and tells.
-pub fn tell(section: &mut Section, minutes: u64) -> Result<(), Error> {
-    eprintln!("failover: false verdicts at {LOSS} % loss, {minutes} minutes");
-    let mut rig = rig(NODES)?;
-    let lossy = Duration::from_secs(60 * minutes);
+fn main() -> ExitCode {
+    run("trust", bench)
+}
+
+fn bench(arguments: &Arguments) -> Result<Section, Error> {
+    if let Some(obstacle) = Lan::obstacle() {
+        return Err(format!("no network namespaces: {obstacle}").into());
+    }
+    let span = arguments.seconds.map_or(SPAN, Duration::from_secs);
+    let load = format!(
+        "an agent and three nodes with {CALLS} calls between them, each program on a host of its own (network \
+         namespaces on one switch); every packet between hosts is lost with a probability of {LOSS} % \
+         (nftables) for {} s",
+        span.as_secs()
+    );
+    let mut section = Section::new("False verdicts", "trust", arguments.runs, &load);
+    for run in 1..=arguments.runs {
+        eprintln!(
+            "trust: {} s, run {run} of {}",
+            span.as_secs(),
+            arguments.runs
+        );
+        tell(&mut section, span)?;
+    }
+    Ok(section)
+}
+
+/// Looks for them in one run, and tells.
+fn tell(section: &mut Section, lossy: Duration) -> Result<(), Error> {
+    let mut rig = hosts(NODES)?;
     let plan = Plan {
         calls: CALLS,
         calls_per_second: 50,
@@ -40,12 +68,11 @@ pub fn tell(section: &mut Section, minutes: u64) -> Result<(), Error> {
     })?;
     let page = counted.ok_or("the loss never ended")?;
     let status = rig.status()?;
-    section.say("### False verdicts");
     section.say(format!(
-        "{minutes} minutes of real time in which every packet between hosts was lost with a \
-         probability of {LOSS} % (nftables), three nodes with {CALLS} calls between them: {} verdicts, {} \
-         suspicions that the nodes' answers cleared, {} calls moved, {} lost; the longest silence of a call \
-         {:.0} ms.",
+        "{:.0} minutes of real time: {} verdicts, {} suspicions that the nodes' answers cleared, {} calls \
+         moved, {} lost; the longest silence of a call {:.0} ms. Nobody was touched, so every verdict would \
+         be a false one.",
+        lossy.as_secs_f64() / 60.0,
         status.failovers.len(),
         metric(&page, "holdline_node_suspicions_cleared_total")
             .map_or_else(|| "?".to_owned(), |count| format!("{count:.0}")),
