@@ -1,6 +1,7 @@
 //! Reports on their way to a bounded queue: what cannot be told again waits, ticks are merged.
 
 use crate::command::{Report, Tick};
+use crate::tally::REFUSED_A_TICK;
 use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
@@ -25,9 +26,6 @@ impl ReportSink for Box<dyn FnMut(Report) -> Result<(), Report> + Send> {
         self(report)
     }
 }
-
-/// Refusals of one group that wait.
-const REFUSED_MAX: usize = 4;
 
 /// What was not taken yet.
 pub(crate) struct Outbox {
@@ -63,7 +61,7 @@ impl Outbox {
                 let of_group = |kept: &&Report| matches!(kept, Report::Refused { group: other, .. } if *other == group);
                 let known = |kept: &Report| matches!(kept, Report::Refused { stream: other, .. } if *other == stream);
                 let mut waiting = self.kept.iter().filter(of_group);
-                if waiting.clone().count() < REFUSED_MAX && !waiting.any(known) {
+                if waiting.clone().count() < usize::from(REFUSED_A_TICK) && !waiting.any(known) {
                     self.kept.push_back(report);
                 }
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Refusals that are told of a group in one tick. A host refuses some six packets of one sender and
 /// then one a second: a few more than those who ask for several need (spec: X20).
-const REFUSED_A_TICK: u8 = 4;
+pub(crate) const REFUSED_A_TICK: u8 = 4;
 
 /// Where a group's counters are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

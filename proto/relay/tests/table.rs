@@ -223,6 +223,20 @@ fn a_tick_tells_the_groups_that_were_heard() {
     assert!(table.is_empty() && table.tick(at(40), Duration::ZERO).groups.is_empty());
 }
 
+// spec: X20
+#[test]
+fn of_many_refused_streams_four_are_told_in_a_tick() {
+    let mut table = Table::new();
+    for stream in 1..=9 {
+        table.apply(&install(stream, 9, true));
+    }
+    for round in 1..=2 {
+        let told = |stream: &u64| table.refused(StreamId(*stream)).is_some();
+        assert_eq!((1..=9).filter(told).count(), 4, "tick {round}");
+        table.tick(at(10 * round), Duration::ZERO);
+    }
+}
+
 #[test]
 fn commands_may_be_repeated() {
     let mut table = Table::new();
