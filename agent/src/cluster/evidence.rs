@@ -56,6 +56,9 @@ pub enum EvidenceKind {
     RequestUnanswered,
     /// A request in a dialog was answered with 503.
     ServiceUnavailable,
+    /// The trunk document lists the node no more: whoever writes it leaves unhealthy nodes out
+    /// (spec: D13), though also those that were taken away in good health.
+    Unlisted,
     /// Probes in a row without an answer.
     ProbesUnanswered {
         /// How many.
@@ -79,6 +82,7 @@ impl EvidenceKind {
             EvidenceKind::MediaSilent { .. } => "media_silent",
             EvidenceKind::RequestUnanswered => "request_unanswered",
             EvidenceKind::ServiceUnavailable => "service_unavailable",
+            EvidenceKind::Unlisted => "unlisted",
             EvidenceKind::ProbesUnanswered { .. } => "probes_unanswered",
             EvidenceKind::Silent { .. } => "silent",
         }
@@ -97,6 +101,7 @@ impl fmt::Display for EvidenceKind {
             EvidenceKind::MediaSilent { ms } => write!(f, "all media silent for {ms} ms"),
             EvidenceKind::RequestUnanswered => write!(f, "request unanswered"),
             EvidenceKind::ServiceUnavailable => write!(f, "503 in a dialog"),
+            EvidenceKind::Unlisted => write!(f, "no longer in the trunk document"),
             EvidenceKind::ProbesUnanswered { probes } => write!(f, "{probes} probes unanswered"),
             EvidenceKind::Silent { ms } => write!(f, "nothing heard for {ms} ms"),
         }
@@ -167,7 +172,7 @@ pub(super) struct Suspicion {
     pub last_refusal: Time,
     /// One of them was a probe.
     pub probe_refused: bool,
-    /// Requests in dialogs went wrong.
+    /// Requests in dialogs went wrong, or the trunk document lists it no more: reasons to ask.
     pub troubled: bool,
     /// Probes were unanswered before anything else spoke against it.
     pub unanswered: bool,
@@ -223,9 +228,9 @@ impl Suspicion {
                 }
                 self.last_refusal = now;
             }
-            EvidenceKind::RequestUnanswered | EvidenceKind::ServiceUnavailable => {
-                self.troubled = true;
-            }
+            EvidenceKind::RequestUnanswered
+            | EvidenceKind::ServiceUnavailable
+            | EvidenceKind::Unlisted => self.troubled = true,
             // Said only by a verdict.
             EvidenceKind::MediaGone { .. } => {}
             EvidenceKind::ProbesUnanswered { .. } | EvidenceKind::Silent { .. } => {

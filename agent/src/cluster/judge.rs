@@ -96,9 +96,9 @@ impl Cluster {
                 let known = match kind {
                     EvidenceKind::MediaSilent { .. } => suspicion.media_silent,
                     EvidenceKind::MediaRefused { .. } => !suspicion.accusers.is_empty(),
-                    EvidenceKind::RequestUnanswered | EvidenceKind::ServiceUnavailable => {
-                        suspicion.troubled
-                    }
+                    EvidenceKind::RequestUnanswered
+                    | EvidenceKind::ServiceUnavailable
+                    | EvidenceKind::Unlisted => suspicion.troubled,
                     _ => false,
                 };
                 suspicion.add(now, kind);

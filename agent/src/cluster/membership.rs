@@ -1,5 +1,6 @@
 //! Who belongs to the cluster: what the trunk document says, and what is kept beyond it.
 
+use super::evidence::EvidenceKind;
 use super::node::Node;
 use super::{Cluster, ClusterEvent, NodeId, NodeState};
 use holdline_wire::Time;
@@ -12,8 +13,8 @@ use std::time::Duration;
 pub struct Changes {
     /// New nodes; they take calls after their first answer.
     pub joined: Vec<NodeId>,
-    /// Nodes that are no longer listed; those with calls are kept and probed (spec: X11), the
-    /// others are forgotten, with [`ClusterEvent::Gone`].
+    /// Nodes that are no longer listed; those with calls are kept and probed (spec: X11), at once
+    /// and more often until they answer, the others are forgotten, with [`ClusterEvent::Gone`].
     pub left: Vec<NodeId>,
     /// Nodes that take new calls again (or are listed again and active).
     pub activated: Vec<NodeId>,
@@ -66,6 +67,11 @@ impl Cluster {
                 node.active = false;
             }
             self.forget_if_done(id);
+            // Where its calls stay, it is asked at once whether it lives (spec: X11, D13).
+            if self.nodes.contains_key(&id) {
+                self.raise(now, id, EvidenceKind::Unlisted);
+                self.reschedule(now, id);
+            }
         }
         changes
     }

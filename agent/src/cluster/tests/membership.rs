@@ -1,7 +1,7 @@
 //! Who belongs to the cluster.
 
 use super::world::{Host, SimNode, World, address, document, ms};
-use crate::cluster::{Cluster, ClusterEvent, HealthConfig, NodeState};
+use crate::cluster::{Cluster, ClusterEvent, EvidenceKind, HealthConfig, NodeState};
 use holdline_wire::Time;
 use holdline_wire::token::Tokens;
 use std::collections::BTreeMap;
@@ -84,6 +84,55 @@ fn a_node_that_vanishes_is_kept_for_its_calls_and_its_death_is_told() {
     // Late news of it is harmless.
     world.cluster.heard_sip(world.now, a, Some(3), Some("x"));
     world.run(ms(1000));
+}
+
+// spec: X11, D13, X21a
+#[test]
+fn a_dead_node_without_media_is_found_sooner_when_the_document_leaves_it_out() {
+    let mut world = World::settled(3, 0);
+    let a = world.id(0);
+    world.cluster.calls_changed(a, 2);
+    world.nodes[0].host = Host::Cut;
+    let cut = world.now;
+    world.run(ms(40));
+    let rest = document(&[(address(1), true), (address(2), true)]);
+    world.cluster.apply(world.now, &rest);
+    world.run(ms(300));
+    let after = world.died_after(0, cut).expect("dead");
+    assert!(after <= ms(240), "{after:?}");
+    let verdict = world.log.iter().find_map(|(_, e)| match e {
+        ClusterEvent::Dead { verdict, .. } => Some(verdict.clone()),
+        _ => None,
+    });
+    let evidence = verdict.expect("a verdict").evidence;
+    assert_eq!(evidence[0].kind, EvidenceKind::Unlisted);
+    // The document alone is no proof: it takes as many probes as without.
+    let last = evidence.last().map(|e| e.kind);
+    let enough = |kind| matches!(kind, EvidenceKind::ProbesUnanswered { probes } if probes >= 6);
+    assert!(last.is_some_and(enough), "{last:?}");
+}
+
+// spec: X11, X20
+#[test]
+fn a_living_node_that_the_document_leaves_out_is_asked_once_and_keeps_its_calls() {
+    let mut world = World::settled(2, 0);
+    let a = world.id(0);
+    let both = document(&[(address(0), true), (address(1), true)]);
+    let rest = document(&[(address(1), true)]);
+    world.cluster.calls_changed(a, 2);
+    world.cluster.apply(world.now, &rest);
+    assert_eq!(world.state(0), NodeState::Suspect);
+    world.run(ms(5));
+    assert_eq!((world.state(0), world.deaths()), (NodeState::Alive, 0));
+    let asked = |world: &World| world.count(|e| matches!(e, ClusterEvent::Suspect { .. }));
+    world.cluster.apply(world.now, &rest);
+    world.run(ms(1000));
+    assert_eq!(asked(&world), 1);
+    // Out and in and out again is asked again: it may have died meanwhile.
+    world.cluster.apply(world.now, &both);
+    world.cluster.apply(world.now, &rest);
+    world.run(ms(1000));
+    assert_eq!((asked(&world), world.deaths()), (2, 0));
 }
 
 // spec: X11
