@@ -25,7 +25,7 @@ impl Ua {
         }
         match owner.sent {
             Sent::Invite => self.on_invite_response(now, id, message, from),
-            Sent::Reinvite => self.on_reinvite_response(now, id, message),
+            Sent::Reinvite => self.on_reinvite_response(now, client, id, message),
             Sent::Bye if message.status() >= 200 => self.bye_done(now, id, message.status()),
             Sent::Other if message.status() >= 200 => {
                 self.other_done(client, id, message.status());
@@ -200,12 +200,13 @@ impl Ua {
         self.send(to, bytes);
     }
 
-    fn on_reinvite_response(&mut self, now: Time, id: LegId, message: &Message) {
+    fn on_reinvite_response(&mut self, now: Time, client: ClientId, id: LegId, message: &Message) {
         let status = message.status();
         if status < 200 {
             return;
         }
-        if self.legs[&id].client.is_none() {
+        // The repeated 2xx of a re-INVITE before is no answer to the one in progress.
+        if self.legs[&id].client != Some(client) {
             return self.on_stray(now, message);
         }
         self.leg(id).client = None;

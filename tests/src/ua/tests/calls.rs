@@ -116,6 +116,32 @@ fn hold_and_unhold_mirror_the_direction_on_the_other_side() {
     }
 }
 
+// Storm 436.
+#[test]
+fn a_repeated_answer_to_one_re_invite_is_none_to_the_next() {
+    let mut net = Net::of(2);
+    net.call(0, 1, 17);
+    net.seconds(1);
+    net.tell(1, In::Hold(17));
+    net.run(Duration::from_millis(7));
+    // The 200 is on its way; its ACK is lost, and so is the re-INVITE after it.
+    net.cut = Some(address(0));
+    net.run(Duration::from_millis(5));
+    net.tell(1, In::Unhold(17));
+    net.run(Duration::from_millis(400));
+    net.cut = None;
+    net.run(Duration::from_millis(98));
+    let done = |net: &Net, held| {
+        let done = |e: &&Out| matches!(e, Out::Reinvited { held: h, .. } if *h == held);
+        net.events[1].iter().filter(done).count()
+    };
+    assert_eq!(net.answers(0), [200, 200], "repeated");
+    assert_eq!((done(&net, true), done(&net, false)), (1, 0));
+    net.seconds(1);
+    assert_eq!((done(&net, true), done(&net, false)), (1, 1));
+    assert_eq!(stream(&net, 0).direction, Direction::SendRecv);
+}
+
 #[test]
 fn both_hold_at_once_and_glare_is_resolved() {
     let mut net = Net::of(2);
