@@ -111,9 +111,10 @@ impl Lan {
         self.drop(&format!("{ends} {}", share(percent)))
     }
 
-    /// The same on all links, each packet once.
+    /// The same on all links, each packet once. Not ARP: a host whose three questions for a
+    /// neighbour are lost is silent for a second, which says nothing about anybody's calls.
     pub fn lose_everywhere(&self, percent: u8) -> Result<(), Error> {
-        self.drop(&share(percent))
+        self.drop(&format!("ether type ip {}", share(percent)))
     }
 
     /// No packet between the two any more.

@@ -30,6 +30,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How many nodes a rig has.
@@ -106,7 +107,10 @@ impl Rig {
     /// The same as `setup` says.
     pub fn start_as(setup: Setup) -> Result<Rig, Error> {
         let (block, adapt) = (setup.block, setup.adapt);
-        let name = format!("holdline-{}-{block}", std::process::id());
+        // Rigs on hosts of their own have the same addresses, two at a time perhaps.
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("holdline-{}-{block}-{count}", std::process::id());
         let dir = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir)?;
