@@ -107,9 +107,23 @@ impl Cluster {
         }
     }
 
-    /// Forgets a node that is not listed and carries no call.
+    /// How many attempts to move or place calls it may still answer though they are not counted on;
+    /// to be told on every change. While there are any the node is not forgotten either: with it
+    /// they end (spec: X24).
+    pub fn attempts_changed(&mut self, id: NodeId, attempts: usize) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        node.attempts = attempts;
+        if attempts == 0 {
+            self.forget_if_done(id);
+        }
+    }
+
+    /// Forgets a node that is not listed and carries nothing.
     fn forget_if_done(&mut self, id: NodeId) {
-        if self.nodes.get(&id).is_none_or(|n| n.listed || n.calls > 0) {
+        let stays = |n: &Node| n.listed || n.calls > 0 || n.attempts > 0;
+        if self.nodes.get(&id).is_none_or(stays) {
             return;
         }
         if let Some(node) = self.nodes.remove(&id) {

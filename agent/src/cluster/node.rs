@@ -95,6 +95,8 @@ pub(super) struct Node {
     pub listed: bool,
     pub active: bool,
     pub calls: usize,
+    /// Attempts that it may still answer.
+    pub attempts: usize,
     pub state: State,
     pub probes: Probes,
     pub media: MediaEvidence,
@@ -136,6 +138,7 @@ impl Node {
             listed: true,
             active,
             calls: 0,
+            attempts: 0,
             state: State::Joining,
             probes: Probes::default(),
             media: MediaEvidence::default(),

@@ -137,6 +137,9 @@ impl AgentCore {
             return;
         };
         let current = call.far.as_ref().is_some_and(|far| far.epoch == epoch);
+        if matches!(signal, Signal::Refuse { status: 408, .. }) {
+            call.unheard(epoch);
+        }
         match signal {
             Signal::Progress { mut passage, .. } if current => {
                 let media = passage.sdp().is_some();
@@ -313,10 +316,11 @@ impl Call {
         let before = self.far.as_ref().map(|far| far.node);
         self.media.adopt(&mut env.relay, group, u64::from(epoch));
         env.flush_relay(self.key);
-        env.attempt_over(node, self.key, epoch);
-        env.book(self.key, before, Some(node));
+        // In this order no node is forgotten in between.
         if let Some(before) = self.far.replace(far) {
             self.set_aside(env, now, before);
         }
+        env.book(self.key, before, Some(node));
+        env.attempt_over(node, self.key, epoch);
     }
 }

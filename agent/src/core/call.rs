@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Orphans of one call that are remembered: the newest.
-const ORPHANS_MAX: usize = 4;
+const ORPHANS_MAX: usize = 8;
 /// How long attempts that were not taken may still be answered (64*T1, RFC 3261 17.1.1.2).
 const OTHERS_LIFE: Duration = Duration::from_secs(32);
 
@@ -275,11 +275,28 @@ impl Call {
         self.orphans.push(dialog);
     }
 
+    /// The far leg numbered `epoch` got no answer in its time, or none that was heard: the far end
+    /// may have accepted it. Who was asked before did not know which attempt that is.
+    pub fn unheard(&mut self, epoch: u32) {
+        let dialog = self.far_leg(epoch).map(|far| far.leg.id().unheard());
+        if let Some(dialog) = dialog {
+            self.orphan(dialog);
+            self.ask_anew();
+        }
+    }
+
     /// The headers that tell a node of this call's orphans.
     pub fn orphan_headers(&self) -> Vec<(Name<'static>, String)> {
         let named = |orphan: &DialogId| orphan.orphan_for_peer().to_value();
         let values = self.orphans.iter().map(named);
         values.map(|value| (Name::InstanceOrphan, value)).collect()
+    }
+
+    /// Who said that the call is unknown may say otherwise now.
+    fn ask_anew(&mut self) {
+        if let Phase::Moving(moving) = &mut self.phase {
+            moving.unknown = 0;
+        }
     }
 
     /// The far leg numbered `epoch`, in charge or not.
@@ -296,11 +313,12 @@ impl Call {
             far.leg.local_tag().into(),
             Place::Leg(Owner::Far(self.key, far.epoch)),
         );
-        let before = self.far.as_ref().map(|far| far.node);
-        env.book(self.key, before, Some(far.node));
+        let (before, after) = (self.far.as_ref().map(|far| far.node), far.node);
+        // Aside first: the node must not be forgotten in between.
         if let Some(before) = self.far.replace(far) {
             self.set_aside(env, now, before);
         }
+        env.book(self.key, before, Some(after));
     }
 
     /// Keeps a far leg that is not in charge any more for as long as it may be answered.
@@ -309,8 +327,7 @@ impl Call {
             env.timers.cancel(Timer::Attempt(self.key, far.epoch));
             env.bury(now, far.leg.local_tag());
         } else {
-            let attempt = (self.key, far.epoch);
-            env.attempts.entry(far.node).or_default().insert(attempt);
+            env.attempt_aside(far.node, self.key, far.epoch);
             self.others.push(far);
         }
     }

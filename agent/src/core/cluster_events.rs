@@ -40,6 +40,7 @@ impl AgentCore {
             } => {
                 let kind = evidence.name();
                 self.tell(node, |node| Event::NodeCleared { node, kind, after });
+                self.hasten(now, node);
                 self.env.pacing.stir();
                 self.env.tell_untold(now);
                 self.env.hang_up_left(now, node);
@@ -67,6 +68,24 @@ impl AgentCore {
                 self.env
                     .outputs
                     .push_back(Output::Close(self.probe_flow(node, addr)));
+            }
+        }
+    }
+
+    /// The node answers after all: INVITEs that were lost on their way are not left to their
+    /// next repetition, which may be seconds away (spec: X24).
+    fn hasten(&mut self, now: Time, node: NodeId) {
+        let charged = self.env.by_node.get(&node).into_iter().flatten();
+        let mut keys: Vec<_> = charged.copied().collect();
+        let aside = self.env.attempts.get(&node).into_iter().flatten();
+        keys.extend(aside.map(|(key, _)| *key));
+        for key in keys {
+            let Some(call) = self.calls.get_mut(key) else {
+                continue;
+            };
+            let legs = call.far.iter().chain(&call.others);
+            for far in legs.filter(|far| far.node == node) {
+                far.leg.hasten(&mut self.env.ctx(now));
             }
         }
     }

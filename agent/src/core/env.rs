@@ -212,13 +212,23 @@ impl Env {
         }
     }
 
+    /// An attempt is not in charge any more, but may still be answered.
+    pub fn attempt_aside(&mut self, node: NodeId, key: CallKey, epoch: u32) {
+        let attempts = self.attempts.entry(node).or_default();
+        attempts.insert((key, epoch));
+        let count = attempts.len();
+        self.cluster.attempts_changed(node, count);
+    }
+
     /// An attempt that was not in charge is over.
     pub fn attempt_over(&mut self, node: NodeId, key: CallKey, epoch: u32) {
         if let Some(attempts) = self.attempts.get_mut(&node) {
             attempts.remove(&(key, epoch));
-            if attempts.is_empty() {
+            let left = attempts.len();
+            if left == 0 {
                 self.attempts.remove(&node);
             }
+            self.cluster.attempts_changed(node, left);
         }
     }
 

@@ -85,11 +85,9 @@ impl AgentCore {
     /// The attempt in charge died with its node, which may have succeeded before.
     fn note_orphan(&mut self, key: CallKey) {
         if let Some(call) = self.calls.get_mut(key)
-            && let Some(far) = &call.far
+            && let Some(epoch) = call.far.as_ref().map(|far| far.epoch)
         {
-            let dialog = far.leg.id().unheard();
-            call.orphan(dialog);
-            call.ask_anew();
+            call.unheard(epoch);
         }
     }
 
@@ -126,11 +124,9 @@ impl AgentCore {
             };
             let far = call.far_leg(epoch).filter(|far| whose(far));
             if let Some(far) = far {
-                let dialog = far.leg.id().unheard();
                 far.leg.abandon(&mut self.env.layer);
+                call.unheard(epoch);
                 call.drop_far(&mut self.env, now, epoch);
-                call.orphan(dialog);
-                call.ask_anew();
                 self.env.touched.insert(key);
             }
         }
@@ -335,8 +331,9 @@ impl AgentCore {
         call.uncomfort(env);
         // Attempts are not cancelled: the far end may be up already, and then gets a BYE.
         if let Some(far) = call.far.take() {
-            env.book(key, Some(far.node), None);
+            let node = far.node;
             call.set_aside(env, now, far);
+            env.book(key, Some(node), None);
         }
         call.outlive_others(env, now);
         call.lost(env, now, status);
@@ -358,14 +355,6 @@ impl AgentCore {
 }
 
 impl Call {
-    /// An attempt died that may have succeeded. Who was asked before was not told of it, and may
-    /// not have known the call for that.
-    fn ask_anew(&mut self) {
-        if let Phase::Moving(moving) = &mut self.phase {
-            moving.unknown = 0;
-        }
-    }
-
     /// What the calling server had asked of the old node is asked of the new one; what it had
     /// cancelled is not.
     fn ask_again(&mut self, env: &mut Env, now: Time) {

@@ -49,6 +49,14 @@ impl<O: Copy> Leg<O> {
         }
     }
 
+    /// The peer is heard again: an INVITE of ours that it may never have got is repeated now, if
+    /// its next repetition is far (spec: X24).
+    pub fn hasten(&self, ctx: &mut Ctx<'_, O>) {
+        if let State::Calling(client) | State::Cancelling(client) = self.state {
+            ctx.layer.hasten(ctx.now, client);
+        }
+    }
+
     /// Forgets the leg without a word: its peer is known to be dead. Only what the peer still
     /// asks is refused, since no transaction may stay open for ever.
     pub fn abandon(&mut self, layer: &mut Layer<O>) {

@@ -87,6 +87,26 @@ fn an_attempt_that_was_not_taken_dies_with_its_node() {
     assert_eq!(world.core.live_calls(), 0, "nothing is left to wait for");
 }
 
+// spec: X11, X24; storm 2014
+#[test]
+fn an_attempt_that_was_not_taken_dies_with_its_node_whatever_the_document_says() {
+    let mut world = World::with_nodes(3);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (first, invite) = world.node_invited();
+    world.node_responds(first, &invite, 183, Some(ANSWER));
+    world.pass(ms(1510));
+    world.call_moves(&mut call);
+    world.document_without(first);
+    world.document(&[true; 3]);
+    world.kill_and_judge(first);
+    world.pbx_requests(&mut call, Method::Bye, None);
+    world.pbx_gets("200");
+    let bye = world.node_got(call.node, "BYE");
+    world.node_responds(call.node, &bye, 200, None);
+    assert_eq!(world.core.live_calls(), 0, "nothing is left to wait for");
+}
+
 /// It may have succeeded, and the nodes that were asked meanwhile say so: the call has moved. Only
 /// the next one hears which attempt is meant.
 // spec: X24, X27
@@ -102,6 +122,28 @@ fn a_call_is_not_lost_for_what_was_said_before_an_attempt_died() {
     let (third, again) = world.node_invited();
     assert_eq!(orphans(&again), [] as [[String; 3]; 0]);
     world.kill_and_judge(first);
+    world.node_responds(third, &again, 481, None);
+    world.pbx_noticed_nothing();
+    let moved = world.call_moves(&mut call);
+    assert_eq!(orphans(&moved), [orphan_of(&invite)]);
+    world.nodes[call.node].inbox.clear();
+    world.hang_up(&mut call);
+    assert_eq!(world.endings(), [("hangup", 1)]);
+}
+
+/// The same of an attempt that nobody answered in its time: the far end may have accepted it.
+// spec: X24, X27; storm 1740
+#[test]
+fn a_call_is_not_lost_for_what_was_said_before_an_attempt_timed_out() {
+    let mut world = World::with_nodes(4);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (_, invite) = world.node_invited();
+    world.pass(ms(310));
+    let (second, hedge) = world.node_invited();
+    world.node_responds(second, &hedge, 481, None);
+    let (third, again) = world.node_invited();
+    world.pass(ms(1200));
     world.node_responds(third, &again, 481, None);
     world.pbx_noticed_nothing();
     let moved = world.call_moves(&mut call);

@@ -129,12 +129,23 @@ impl World {
 
     /// The trunk document, with who is active.
     pub fn document(&mut self, active: &[bool]) {
-        let instances: Vec<String> = active
-            .iter()
-            .enumerate()
+        self.listed(active.iter().copied().enumerate());
+    }
+
+    /// The trunk document, with everybody active but one, who is not in it.
+    pub fn document_without(&mut self, node: usize) {
+        self.listed(
+            (0..self.nodes.len())
+                .filter(|n| *n != node)
+                .map(|n| (n, true)),
+        );
+    }
+
+    fn listed(&mut self, nodes: impl Iterator<Item = (usize, bool)>) {
+        let instances: Vec<String> = nodes
             .map(|(node, active)| {
                 let address = node_address(node);
-                let status = if *active { "active" } else { "inactive" };
+                let status = if active { "active" } else { "inactive" };
                 let (ip, port) = (address.ip(), address.port());
                 format!(r#"{{"IP":"{ip}","port":"{port}","status":"{status}"}}"#)
             })

@@ -156,6 +156,20 @@ impl ClientInvite {
         }
     }
 
+    /// The peer is heard again: an INVITE whose repetitions have become rare is repeated at once, and
+    /// then as if it were new. Timer A is a floor against congestion, of which there is no sign.
+    pub fn hasten(&mut self) -> Effects {
+        if self.state != State::Calling || self.interval <= self.values.t1 * 2 {
+            return Effects::none();
+        }
+        self.interval = self.values.t1;
+        Effects {
+            send: Some(self.invite.bytes().clone()),
+            retransmit: Change::Set(self.interval),
+            ..Effects::default()
+        }
+    }
+
     /// Timer B or the wait after CANCEL; D; M.
     pub fn phase_over(&mut self) -> Effects {
         match self.state {

@@ -131,6 +131,19 @@ impl<O: Copy> Layer<O> {
         }
     }
 
+    /// The peer of this INVITE, which has not answered at all, is heard again: where it was
+    /// repeated more than once already, it is repeated now and in quick succession again
+    /// (spec: X24). When the transaction ends is not changed.
+    pub fn hasten(&mut self, now: Time, client: ClientId) {
+        let Some(entry) = self.clients.get_mut(&client) else {
+            return;
+        };
+        if let ClientMachine::Invite(machine) = &mut entry.machine {
+            let effects = machine.hasten();
+            self.apply_client(now, client, effects, None);
+        }
+    }
+
     /// Forgets a client transaction, and the CANCEL for it, without a word: its node is dead.
     pub fn abandon(&mut self, client: ClientId) {
         let cancel = self.remove_client(client).and_then(|entry| entry.cancel);

@@ -49,6 +49,26 @@ fn calling_follows_timers_of_its_own() {
     assert_eq!(rig.until(100_000), expected);
 }
 
+// spec: X24
+#[test]
+fn an_invite_that_has_become_rare_is_repeated_when_its_peer_is_heard_again() {
+    let (mut rig, client) = calling(udp());
+    rig.until(600);
+    rig.layer.hasten(rig.now, client);
+    assert_eq!(rig.lines(), [] as [&str; 0], "the next is near");
+    rig.until(4000);
+    rig.layer.hasten(rig.now, client);
+    assert_eq!(rig.lines(), ["send INVITE"]);
+    let again = [4500, 5500, 7500, 11_500, 19_500];
+    let mut expected = at(&again, "send INVITE");
+    expected.push("32000 timeout".into());
+    assert_eq!(rig.until(100_000), expected);
+    let (mut rig, client) = proceeding(udp());
+    rig.until(4000);
+    rig.layer.hasten(rig.now, client);
+    assert_eq!(rig.lines(), [] as [&str; 0], "it was heard");
+}
+
 #[test]
 fn accepted_and_completed_outlast_a_short_t1_of_our_own() {
     for status in [200, 486] {
