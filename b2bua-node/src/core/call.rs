@@ -53,7 +53,9 @@ pub(super) enum Phase {
 /// What a failover call is about.
 #[derive(Debug)]
 pub(super) struct Takeover {
-    /// The dialog that it replaces, as its node saw it.
+    /// The dialog that the INVITE names, as its node saw it.
+    pub named: DialogId,
+    /// The dialog that it replaces: where the named one had moved, that to which it had.
     pub replaced: DialogId,
     /// The INVITE that asks for it.
     pub invite: Message,

@@ -32,14 +32,21 @@ impl NodeCore {
             // The far end has to be offered exactly what is in use (spec: X24a).
             return Err(488);
         }
-        let holder = self.holder(replaces);
-        let key = self.take_in(now, server, invite, from)?;
         let replaced = DialogId {
             call_id: replaces.call_id.clone(),
             local_tag: replaces.to_tag.clone(),
             remote_tag: replaces.from_tag.clone(),
         };
+        if self.env.claimed.contains(&replaced) {
+            // The agent gave up an attempt that is under way here. Two at a time would meet at the
+            // far end, which takes the later for the replacement of a dialog that is over.
+            return Err(500);
+        }
+        let holder = self.holder(replaces);
+        let key = self.take_in(now, server, invite, from)?;
+        self.env.claimed.insert(replaced.clone());
         let takeover = Takeover {
+            named: replaced.clone(),
             replaced: replaced.clone(),
             early_only: replaces.early_only,
             invite: invite.clone(),

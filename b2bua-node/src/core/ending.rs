@@ -126,6 +126,9 @@ impl NodeCore {
         if let Some((server, _)) = call.parting.take() {
             self.env.answer(now, Side::Near, server, 200, &[]);
         }
+        if let Some(takeover) = &call.takeover {
+            self.env.claimed.remove(&takeover.named);
+        }
         self.env.tags.remove(call.near.local_tag());
         if let Some(far) = &call.far {
             self.env.tags.remove(far.local_tag());

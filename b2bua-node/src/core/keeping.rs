@@ -90,6 +90,7 @@ impl NodeCore {
         }
         match takeover {
             Some(takeover) => {
+                self.env.claimed.remove(&takeover.named);
                 self.let_go_of(now, &takeover.replaced);
                 let took = now.since(placed);
                 self.env.event(Event::ClaimDone {

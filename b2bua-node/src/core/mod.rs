@@ -80,9 +80,9 @@ impl NodeCore {
     }
 
     /// How many tags of ours are known: two for each call that has both legs, and those of
-    /// dialogs that moved away.
+    /// dialogs that moved away; and how many dialogs are just being taken over.
     pub fn dialogs(&self) -> usize {
-        self.env.tags.len()
+        self.env.tags.len() + self.env.claimed.len()
     }
 
     /// Operations that wait for the store's reply.

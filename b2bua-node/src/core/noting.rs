@@ -16,7 +16,7 @@ use holdline_wire::{Message, Time, TransportKey};
 use std::sync::Arc;
 
 /// Orphans that one request may name.
-const ORPHANS_MAX: usize = 4;
+const ORPHANS_MAX: usize = 8;
 /// Why an attempt is taken back (RFC 3326): a phone shows no missed call for it.
 const TAKEN_BACK: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 

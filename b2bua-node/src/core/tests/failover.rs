@@ -101,6 +101,38 @@ fn a_survivor_takes_a_call_over() {
     b.no_leaks();
 }
 
+/// The agent gave the first attempt up, while this node stood still.
+// spec: X24; storm 3239
+#[test]
+fn two_attempts_at_one_call_do_not_meet_at_the_far_end() {
+    let (_dead, mut b, up) = two_nodes();
+    b.agent_sends(invite("f1", &up.replaces(), OFFER));
+    b.agent_gets("100");
+    b.agent_gets("183");
+    let first = b.ua_gets("INVITE");
+    b.agent_sends(invite("f2", &up.replaces(), OFFER));
+    b.agent_gets("500");
+    b.quiet();
+    b.ua_responds(&first, 200, Some(ANSWER));
+    b.ua_gets("ACK");
+    b.ua_loses_the_old_dialog(&up);
+    let ok = b.agent_gets("200");
+    b.quiet();
+    // The next attempt finds the call where the first one brought it.
+    let given_up = format!(
+        "{}Instance-Orphan: {};to-tag=0;from-tag={}\r\n",
+        up.replaces(),
+        ok.call_id(),
+        ok.from_tag()
+    );
+    b.agent_sends(invite("f3", &given_up, OFFER));
+    b.agent_gets("100");
+    b.agent_gets("183");
+    let again = b.ua_gets("INVITE");
+    let replaces = again.text(Name::Replaces).unwrap();
+    assert!(replaces.starts_with(first.call_id()), "{replaces}");
+}
+
 /// Packets find their way once both descriptions are known.
 // spec: X31a
 #[test]
