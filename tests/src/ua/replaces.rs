@@ -43,7 +43,8 @@ impl Ua {
         };
         let leg = self.by_dialog.get(&id).map(|leg| (*leg, &self.legs[leg]));
         match leg {
-            Some((_, leg)) if leg.state == State::Ending => Err(603),
+            // Its user hung up, be it that BYE has to wait for their ACK.
+            Some((_, leg)) if leg.state == State::Ending || leg.bye_due => Err(603),
             Some((_, leg)) if leg.state == State::Up && replaces.early_only => Err(486),
             Some((found, leg)) if leg.state == State::Up => {
                 debug_assert_eq!(leg.id(), id);

@@ -274,8 +274,12 @@ impl World {
         // The node that nobody acknowledges gives up after 64*T1 (RFC 3261 13.3.1.4).
         let late = |since: &Time| now > *since + Duration::from_secs(34) + patience;
         let twice = self.memory.twice.iter().find(|(_, since)| late(since));
-        if let Some(call) = twice.map(|(call, _)| *call) {
+        let twice = twice.map(|(call, _)| *call);
+        if let Some(call) = twice {
             self.memory.twice.remove(&call);
+        }
+        // One that says BYE to nobody tells it only when it gives up.
+        if let Some(call) = twice.filter(|call| self.ua(CALLEE).confirmed_dialogs(*call) > 1) {
             self.watch
                 .fail(now, Some(call), "two dialogs at the callee for long");
         }

@@ -161,6 +161,24 @@ fn a_call_that_rings_cannot_be_replaced() {
     assert_eq!(refused_with(&mut net, &[value], true), 481);
 }
 
+// Storm 1949.
+#[test]
+fn a_call_whose_user_hung_up_cannot_be_replaced_though_its_bye_has_to_wait() {
+    let mut net = Net::of(3);
+    net.call(0, 1, 17);
+    net.run(Duration::from_millis(7));
+    // Its 200 is on the way; the ACK is lost.
+    net.cut = Some(address(0));
+    net.seconds(1);
+    let value = replaces(&net, 1);
+    net.tell(1, In::Hangup(17));
+    net.clear();
+    take_over(&mut net, 1, &[value], true);
+    assert_eq!(net.requests(1, &Method::Bye), 0, "it waits for the ACK");
+    // Beside the 200 of before, repeated.
+    assert!(net.answers(1).contains(&603), "{:?}", net.answers(1));
+}
+
 // spec: X27
 #[test]
 fn a_held_call_stays_held_in_the_new_dialog() {
