@@ -2,7 +2,7 @@
 
 use holdline_tests::bench::{Arguments, Section, hosts, run};
 use holdline_tests::netns::Lan;
-use holdline_tests::rig::{AGENT, Error, Moment, NODES, Plan, get};
+use holdline_tests::rig::{AGENT, Error, Evidence, FailoverStatus, Moment, NODES, Plan, get};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -80,7 +80,20 @@ fn tell(section: &mut Section, lossy: Duration) -> Result<(), Error> {
         report.lost,
         report.gap_unmoved.max_ms.max(report.gap_moved.max_ms)
     ));
+    for failover in &status.failovers {
+        section.say(format!("A verdict: {}.", explained(failover)));
+    }
     Ok(())
+}
+
+/// The evidence of a verdict, with the time of each piece.
+fn explained(failover: &FailoverStatus) -> String {
+    let Some(verdict) = &failover.verdict else {
+        return "the node had restarted".to_owned();
+    };
+    let piece = |e: &Evidence| format!("{:.0} ms {}", (e.at - verdict.suspected_at) * 1e3, e.what);
+    let pieces: Vec<String> = verdict.evidence.iter().map(piece).collect();
+    pieces.join(", ")
 }
 
 /// The sum of a metric over its labels.
