@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 /// The start of a probe's branch: the cookie of RFC 3261 and a letter of ours.
 const PROBE_BRANCH: &str = "z9hG4bKp";
-/// Probes to one node whose late answers are still understood.
+/// Probes to one node that were not answered, and whose late answers are still understood.
 const PROBES_KEPT: usize = 64;
 
 /// What a response says of its node's load (spec: D22).
@@ -144,10 +144,12 @@ impl AgentCore {
         if *message.method() != Method::Options || !branch.starts_with(PROBE_BRANCH) {
             return false;
         }
-        let sent = node.and_then(|node| Some((node, self.env.probes.get(&node)?)));
+        let sent = node.and_then(|node| Some((node, self.env.probes.get_mut(&node)?)));
         let known = sent.and_then(|(node, sent)| {
-            let probe = sent.iter().find(|(_, known)| **known == *branch)?;
-            Some((node, probe.0))
+            // Nearly always the newest: the others were answered, or are lost.
+            let at = sent.iter().rposition(|(_, known)| **known == *branch)?;
+            let (id, _) = sent.remove(at)?;
+            Some((node, id))
         });
         if let Some((node, id)) = known {
             let utilization = told_utilization(message);

@@ -37,14 +37,15 @@ impl NodeCore {
             local_tag: replaces.to_tag.clone(),
             remote_tag: replaces.from_tag.clone(),
         };
-        if self.env.claimed.contains(&replaced) {
+        if let Some(&first) = self.env.claimed.get(&replaced) {
             // The agent gave up an attempt that is under way here. Two at a time would meet at the
             // far end, which takes the later for the replacement of a dialog that is over.
+            self.with_leg(now, first, Side::Far, |leg, ctx| leg.hasten(ctx));
             return Err(500);
         }
         let holder = self.holder(replaces);
         let key = self.take_in(now, server, invite, from)?;
-        self.env.claimed.insert(replaced.clone());
+        self.env.claimed.insert(replaced.clone(), key);
         let takeover = Takeover {
             named: replaced.clone(),
             replaced: replaced.clone(),

@@ -15,7 +15,7 @@ use holdline_wire::machine::Output;
 use holdline_wire::token::Tokens;
 use holdline_wire::transaction::{Layer, ServerId};
 use holdline_wire::{Message, Time, TransportKey};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Where a tag of ours leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub(super) struct Env {
     pub invites: BTreeMap<ServerId, (CallKey, Side)>,
     pub by_stream: BTreeMap<StreamId, CallKey>,
     /// The dialogs that calls of this node are taking over just now, as the INVITEs name them.
-    pub claimed: BTreeSet<DialogId>,
+    pub claimed: BTreeMap<DialogId, CallKey>,
     /// Commands that a session has just made.
     pub relay: Vec<Command>,
     pub outputs: VecDeque<Output<Out>>,
@@ -132,7 +132,7 @@ impl Env {
             next_request: 0,
             waiting: Vec::new(),
             store_up: true,
-            claimed: BTreeSet::new(),
+            claimed: BTreeMap::new(),
             untold: VecDeque::new(),
             tombs: BTreeMap::new(),
             next_tomb: 0,

@@ -110,7 +110,14 @@ fn two_attempts_at_one_call_do_not_meet_at_the_far_end() {
     b.agent_gets("100");
     b.agent_gets("183");
     let first = b.ua_gets("INVITE");
+    // The far end was away too, and is asked at once now that somebody waits for it.
+    b.pass(ms(4000));
+    for _ in 0..3 {
+        b.ua_gets("INVITE");
+    }
+    b.quiet();
     b.agent_sends(invite("f2", &up.replaces(), OFFER));
+    b.ua_gets("INVITE");
     b.agent_gets("500");
     b.quiet();
     b.ua_responds(&first, 200, Some(ANSWER));
