@@ -2,6 +2,7 @@
 //! in the rules: [`disaster`] and [`storm`].
 
 mod disaster;
+mod excuses;
 mod storm;
 
 pub(super) use storm::{LOOK, Memory};

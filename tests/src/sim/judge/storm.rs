@@ -14,18 +14,19 @@
 //! What cannot be judged here, and is not: media of a call whose node is parted from the
 //! downstream UA (nobody tells the agent). What cannot be kept, and is excused for the calls that
 //! it meets: one whose last dialog at the downstream UA the store never heard of, because a trouble
-//! met its node before it could write it (`World::note_torn`); the dialog of a downstream UA that refuses
+//! met its node before it could write it, or whose end the node could not tell there before it was
+//! killed (`World::note_torn`); the dialog of a downstream UA that refuses
 //! Replaces (spec: X32). A call that was placed a second time while it was being set up may ring
 //! twice at the downstream UA, and for up to 34 s be answered twice (spec: X26), and it may be
 //! refused.
 
+use super::excuses::touches;
 use crate::sim::host::{Core, HostId};
 use crate::sim::network::STORE;
 use crate::sim::plan::{CallPlan, End, Party, Trouble, What};
 use crate::sim::watch::Seen;
 use crate::sim::world::{AGENT, CALLEE, NODES, World};
 use crate::ua::{CallNumber, ReplacesPolicy};
-use b2bua_node::store::Op;
 use holdline_agent::cluster::NodeState;
 use holdline_agent::core::Event as AgentEvent;
 use holdline_wire::Time;
@@ -53,9 +54,9 @@ pub struct Memory {
     pub(super) disturbed_setup: BTreeSet<CallNumber>,
     /// Calls whose last dialog at the downstream UA the store never heard of, because its node
     /// fell away before it could write it.
-    torn: BTreeSet<CallNumber>,
+    pub(super) torn: BTreeSet<CallNumber>,
     /// The Call-IDs of dialogs at the downstream UA that the store has, or has had.
-    written: BTreeSet<Box<str>>,
+    pub(super) written: BTreeSet<Box<str>>,
     /// Since when a call has more than one confirmed dialog there.
     twice: BTreeMap<CallNumber, Time>,
 }
@@ -346,68 +347,6 @@ impl World {
         }
     }
 
-    /// The store has taken what a node asked of it.
-    pub(in crate::sim) fn note_written(&mut self, op: &Op) {
-        if let Op::Put { record } | Op::Replace { record, .. } = op {
-            let call_id = record.downstream.call_id.clone();
-            self.memory.written.insert(call_id);
-        }
-    }
-
-    /// A call ends, or is lost: whether its last dialog at the downstream UA was known to nobody
-    /// but a node that fell away.
-    fn note_torn(&mut self, call: CallNumber) {
-        if self.is_unwritten(call) {
-            self.memory.torn.insert(call);
-        }
-    }
-
-    /// Whether the store does not have the call's last dialog at the downstream UA, and something
-    /// kept its node from writing it.
-    fn is_unwritten(&self, call: CallNumber) -> bool {
-        let Some(dialog) = self.ua(CALLEE).newest_dialog(call) else {
-            return false;
-        };
-        let node = self.node_index(dialog.flow.remote);
-        let met = |trouble: &Trouble| {
-            trouble.at <= self.now && node.is_some_and(|node| touches(trouble, node))
-        };
-        !self.memory.written.contains(&dialog.id.call_id) && self.plan.troubles.iter().any(met)
-    }
-
-    fn is_torn(&self, call: CallNumber) -> bool {
-        self.memory.torn.contains(&call)
-    }
-
-    /// Whether the row of this call may have been left: the store was away when it ended, and
-    /// its node died before it could say so.
-    pub(super) fn may_leave_row(&self, call: CallNumber) -> bool {
-        let ends = self
-            .watch
-            .seen(call)
-            .into_iter()
-            .flat_map(|seen| seen.ended.values());
-        let mut ends = ends.map(|ending| ending.at);
-        let away = |trouble: &Trouble, at| {
-            let late = Duration::from_secs(1);
-            is_of_store(trouble.what) && trouble.at <= at + late && at <= trouble.until() + late
-        };
-        ends.any(|at| self.plan.troubles.iter().any(|trouble| away(trouble, at)))
-    }
-
-    /// Whether what is left of this call at its end is excused.
-    pub(super) fn is_stranded(&self, call: CallNumber) -> bool {
-        let refuses = self
-            .plan
-            .call(call)
-            .is_some_and(|call| call.replaces != ReplacesPolicy::Accept);
-        let asked = self
-            .watch
-            .seen(call)
-            .is_some_and(|seen| seen.replaces_sent > 0);
-        (refuses && asked) || self.is_torn(call)
-    }
-
     /// Whether anything is.
     pub(super) fn has_stranded(&self) -> bool {
         self.plan
@@ -487,28 +426,5 @@ fn condemns(trouble: &Trouble, node: usize) -> bool {
             ends.contains(&some) && ends.contains(&Party::Agent) && !short
         }
         What::Lossy(..) | What::StoreDown => false,
-    }
-}
-
-/// Whether the trouble has anything to do with the node.
-fn touches(trouble: &Trouble, node: usize) -> bool {
-    let some = Party::Node(node);
-    match trouble.what {
-        What::Killed(victim) | What::Cut(victim) => victim == node,
-        What::Paused(party) => party == some,
-        What::Deaf(one, other) | What::Parted(one, other) | What::Lossy(one, other, _) => {
-            [one, other].contains(&some)
-        }
-        What::StoreDown => true,
-    }
-}
-
-/// Whether the trouble keeps a node from the store.
-fn is_of_store(what: What) -> bool {
-    match what {
-        What::Deaf(one, other) | What::Parted(one, other) | What::Lossy(one, other, _) => {
-            [one, other].contains(&Party::Store)
-        }
-        what => what == What::StoreDown,
     }
 }

@@ -1,0 +1,113 @@
+//! What the rules excuse, and the calls that it meets (see `storm`).
+
+use crate::sim::plan::{Party, Trouble, What};
+use crate::sim::world::{CALLEE, NODES, World};
+use crate::ua::{CallNumber, ReplacesPolicy};
+use b2bua_node::store::Op;
+use std::time::Duration;
+
+impl World {
+    /// The store has taken what a node asked of it.
+    pub(in crate::sim) fn note_written(&mut self, op: &Op) {
+        if let Op::Put { record } | Op::Replace { record, .. } = op {
+            let call_id = record.downstream.call_id.clone();
+            self.memory.written.insert(call_id);
+        }
+    }
+
+    /// A call ends, or is lost: whether its last dialog at the downstream UA was known to nobody
+    /// but a node that fell away, or will be.
+    pub(super) fn note_torn(&mut self, call: CallNumber) {
+        if self.is_unwritten(call) || self.will_fall_silent(call) {
+            self.memory.torn.insert(call);
+        }
+    }
+
+    /// Whether the call's node cannot tell the downstream UA of its end now, and will be gone
+    /// before it could: it answers the agent's BYE after a second all the same (storm 966).
+    fn will_fall_silent(&self, call: CallNumber) -> bool {
+        let Some(dialog) = self.ua(CALLEE).newest_dialog(call) else {
+            return false;
+        };
+        let Some(node) = self.node_index(dialog.flow.remote) else {
+            return false;
+        };
+        // As long as BYE is repeated (RFC 3261 17.1.2.2).
+        let repeated = self.now + Duration::from_secs(32);
+        let dies = |trouble: &Trouble| {
+            trouble.what == What::Killed(node) && trouble.at >= self.now && trouble.at <= repeated
+        };
+        let (there, back) = (NODES + node, CALLEE);
+        let open = self.links.open(there, back) && self.links.open(back, there);
+        !open && self.plan.troubles.iter().any(dies)
+    }
+
+    /// Whether the store does not have the call's last dialog at the downstream UA, and something
+    /// kept its node from writing it.
+    pub(super) fn is_unwritten(&self, call: CallNumber) -> bool {
+        let Some(dialog) = self.ua(CALLEE).newest_dialog(call) else {
+            return false;
+        };
+        let node = self.node_index(dialog.flow.remote);
+        let met = |trouble: &Trouble| {
+            trouble.at <= self.now && node.is_some_and(|node| touches(trouble, node))
+        };
+        !self.memory.written.contains(&dialog.id.call_id) && self.plan.troubles.iter().any(met)
+    }
+
+    pub(super) fn is_torn(&self, call: CallNumber) -> bool {
+        self.memory.torn.contains(&call)
+    }
+
+    /// Whether the row of this call may have been left: the store was away when it ended, and
+    /// its node died before it could say so.
+    pub(super) fn may_leave_row(&self, call: CallNumber) -> bool {
+        let ends = self
+            .watch
+            .seen(call)
+            .into_iter()
+            .flat_map(|seen| seen.ended.values());
+        let mut ends = ends.map(|ending| ending.at);
+        let away = |trouble: &Trouble, at| {
+            let late = Duration::from_secs(1);
+            is_of_store(trouble.what) && trouble.at <= at + late && at <= trouble.until() + late
+        };
+        ends.any(|at| self.plan.troubles.iter().any(|trouble| away(trouble, at)))
+    }
+
+    /// Whether what is left of this call at its end is excused.
+    pub(super) fn is_stranded(&self, call: CallNumber) -> bool {
+        let refuses = self
+            .plan
+            .call(call)
+            .is_some_and(|call| call.replaces != ReplacesPolicy::Accept);
+        let asked = self
+            .watch
+            .seen(call)
+            .is_some_and(|seen| seen.replaces_sent > 0);
+        (refuses && asked) || self.is_torn(call)
+    }
+}
+
+/// Whether the trouble has anything to do with the node.
+pub(super) fn touches(trouble: &Trouble, node: usize) -> bool {
+    let some = Party::Node(node);
+    match trouble.what {
+        What::Killed(victim) | What::Cut(victim) => victim == node,
+        What::Paused(party) => party == some,
+        What::Deaf(one, other) | What::Parted(one, other) | What::Lossy(one, other, _) => {
+            [one, other].contains(&some)
+        }
+        What::StoreDown => true,
+    }
+}
+
+/// Whether the trouble keeps a node from the store.
+pub(super) fn is_of_store(what: What) -> bool {
+    match what {
+        What::Deaf(one, other) | What::Parted(one, other) | What::Lossy(one, other, _) => {
+            [one, other].contains(&Party::Store)
+        }
+        what => what == What::StoreDown,
+    }
+}
