@@ -120,6 +120,9 @@ impl AgentCore {
         if hopeless && call.others.is_empty() {
             return self.lose(now, key, status);
         }
+        if !decided && moving.unknown >= UNKNOWN_MAX {
+            call.give_up_others(&mut self.env, now);
+        }
         if let Some(far) = call.far.as_mut() {
             let epoch = far.epoch;
             far.leg.abandon(&mut self.env.layer);
@@ -303,6 +306,19 @@ impl Call {
             ));
         }
         headers
+    }
+
+    /// Nodes agree that the call is gone from where it was, while attempts before are unanswered: one
+    /// of those has it, most likely, and cannot be heard. The next attempt names them.
+    fn give_up_others(&mut self, env: &mut Env, now: Time) {
+        let unanswered: Vec<u32> = self.others.iter().map(|far| far.epoch).collect();
+        for epoch in unanswered {
+            if let Some(far) = self.far_leg(epoch) {
+                far.leg.abandon(&mut env.layer);
+            }
+            self.unheard(epoch);
+            self.drop_far(env, now, epoch);
+        }
     }
 
     /// A late answer of an attempt that was given up, when none was there yet: it is taken

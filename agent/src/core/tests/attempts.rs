@@ -131,6 +131,29 @@ fn a_call_is_not_lost_for_what_was_said_before_an_attempt_died() {
     assert_eq!(world.endings(), [("hangup", 1)]);
 }
 
+/// The same of an attempt that is only unanswered, once two nodes agree.
+// spec: X24, X27; storm 5333
+#[test]
+fn an_attempt_that_seems_to_have_the_call_but_is_not_heard_is_named_at_once() {
+    let mut world = World::with_nodes(4);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (_, invite) = world.node_invited();
+    world.pass(ms(310));
+    let asked = world.now;
+    for _ in 0..2 {
+        let (node, hedge) = world.node_invited();
+        assert_eq!(orphans(&hedge), [] as [[String; 3]; 0]);
+        world.node_responds(node, &hedge, 481, None);
+    }
+    let moved = world.call_moves(&mut call);
+    assert_eq!(orphans(&moved), [orphan_of(&invite)]);
+    assert!(world.now.since(asked) <= ms(200), "{:?}", world.now);
+    world.nodes[call.node].inbox.clear();
+    world.hang_up(&mut call);
+    assert_eq!(world.endings(), [("hangup", 1)]);
+}
+
 /// The same of an attempt that nobody answered in its time: the far end may have accepted it.
 // spec: X24, X27; storm 1740
 #[test]
