@@ -32,21 +32,21 @@ pub(crate) struct Steady {
 }
 
 /// One side of a stream.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct SideState {
     /// Our RTP address, while the side is open.
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<Peer>,
     /// What came in here.
     pub(crate) stats: Stats,
-    /// When the last RTP packet did.
-    last: Option<Time>,
+    /// When the last RTP packet did; [`Time::NEVER`] where none has: eight bytes less than an option.
+    last: Time,
 }
 
 impl Stream {
     pub(crate) fn new(group: Place, steady: Option<Steady>) -> Stream {
         Stream {
-            sides: [SideState::default(); 2],
+            sides: [SideState::closed(); 2],
             group,
             heard_in: 0,
             refused_in: 0,
@@ -79,28 +79,37 @@ impl Steady {
 }
 
 impl SideState {
+    fn closed() -> SideState {
+        SideState {
+            local: None,
+            peer: None,
+            stats: Stats::default(),
+            last: Time::NEVER,
+        }
+    }
+
     /// Takes new ports and their peer; the counters go on.
     pub(crate) fn open(&mut self, spec: SideSpec) {
         self.local = Some(spec.local);
         self.peer = usable(spec.peer);
     }
 
-    /// Gives the ports up; what they were.
-    pub(crate) fn close(&mut self) -> Option<SocketAddr> {
-        self.peer = None;
-        self.local.take()
+    /// Gives the ports up.
+    pub(crate) fn close(&mut self) {
+        (self.local, self.peer) = (None, None);
     }
 
     /// An RTP packet came in: the spacing to the one before it, over a move as well.
     pub(crate) fn arrived(&mut self, now: Time) {
-        if let Some(last) = self.last.replace(now) {
+        if let Some(last) = self.last_heard() {
             self.stats.longest_gap = self.stats.longest_gap.max(now.since(last));
         }
+        self.last = now;
     }
 
     /// When the last RTP packet came in.
     pub(crate) fn last_heard(&self) -> Option<Time> {
-        self.last
+        (self.last != Time::NEVER).then_some(self.last)
     }
 
     /// The port by which RTP or RTCP leaves towards this side's peer.

@@ -7,7 +7,7 @@ use crate::stream::{Steady, Stream, usable};
 use crate::tally::Tally;
 use holdline_wire::rtp::{Dropped, Header, Malformed, is_rtcp};
 use holdline_wire::{Time, rtcp};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -72,7 +72,6 @@ pub enum Applied {
 pub struct Table {
     /// Boxed, since the room of a hash map that grows is half empty.
     streams: HashMap<StreamId, Box<Stream>>,
-    by_port: BTreeMap<SocketAddr, (StreamId, Side)>,
     tally: Tally,
     waiting: Waiting,
     ignored: u64,
@@ -168,7 +167,6 @@ impl Table {
             let state = stream.side_mut(side);
             if state.local.is_none() {
                 state.open(spec);
-                self.by_port.entry(spec.local).or_insert((id, side));
                 opened[side as usize] = true;
             }
         }
@@ -209,7 +207,6 @@ impl Table {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.side_mut(Side::Far).open(far);
         }
-        self.by_port.entry(far.local).or_insert((id, Side::Far));
         Applied::Open {
             near: false,
             far: true,
@@ -231,17 +228,8 @@ impl Table {
 
     /// A side's ports could not be opened: the stream has no such side until it gets another.
     pub fn close_side(&mut self, id: StreamId, side: Side) {
-        let Some(state) = self
-            .streams
-            .get_mut(&id)
-            .map(|stream| stream.side_mut(side))
-        else {
-            return;
-        };
-        if let Some(local) = state.close()
-            && self.by_port.get(&local) == Some(&(id, side))
-        {
-            self.by_port.remove(&local);
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.side_mut(side).close();
         }
     }
 
@@ -250,16 +238,6 @@ impl Table {
         if let Some(stream) = self.streams.get_mut(&stream) {
             stream.side_mut(side).peer = None;
         }
-    }
-
-    /// Whose port this is.
-    pub fn locate(&self, local: SocketAddr) -> Option<(StreamId, Side, Channel)> {
-        if let Some(&(stream, side)) = self.by_port.get(&local) {
-            return Some((stream, side, Channel::Rtp));
-        }
-        let rtp = SocketAddr::new(local.ip(), local.port().checked_sub(1)?);
-        let &(stream, side) = self.by_port.get(&rtp)?;
-        Some((stream, side, Channel::Rtcp))
     }
 
     /// Where a side's packets go, by the RTP or the RTCP port. A packet that came from elsewhere
