@@ -274,10 +274,11 @@ impl Call {
         let Some(address) = env.cluster.address(node) else {
             return Err(503);
         };
+        let (from, to) = self.parties();
         let setup = Setup {
             request_uri: self.request_uri(address),
-            from: self.kept.from.clone(),
-            to: self.kept.to.clone(),
+            from,
+            to,
             routes: Vec::new(),
             flow: env.flow(address),
             max_forwards: 70,

@@ -72,17 +72,25 @@ impl Callee {
 pub struct Kept {
     /// The INVITE's transaction.
     pub server: ServerId,
-    /// From and To as the calling server wrote them, without tags.
-    pub from: Box<[u8]>,
-    pub to: Box<[u8]>,
     /// Whom the Request-URI calls.
     pub callee: Callee,
     /// Who is talking: P-Asserted-Identity, Privacy ...
     pub identity: Vec<(Bytes, Bytes)>,
     /// Whether it goes first (spec: X23).
     pub emergency: bool,
-    /// All of the INVITE's passage, until it is answered: for another node (spec: X26).
-    pub setup: Option<(Passage, u32)>,
+    /// Until it is answered: what another node needs (spec: X26).
+    pub setup: Option<Box<Placing>>,
+}
+
+/// A call that is not answered yet.
+#[derive(Clone, Debug)]
+pub struct Placing {
+    /// All of the INVITE's passage.
+    pub passage: Passage,
+    /// Its Max-Forwards.
+    pub hops: u32,
+    /// What the calling server was told by the attempts so far.
+    pub told: Told,
 }
 
 /// A move that is under way.
@@ -105,13 +113,13 @@ pub struct Move {
     pub status: u16,
     pub cause: Option<u16>,
     /// The calling server hung up meanwhile (spec: X27).
-    pub hangup: Option<Passage>,
+    pub hangup: Option<Box<Passage>>,
     /// The relay was told to send silence to the calling server.
     pub comforted: bool,
 }
 
 /// The provisional responses that the calling server got.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Told {
     /// Their status codes.
     statuses: BTreeSet<u16>,
@@ -145,7 +153,7 @@ pub enum Phase {
     Over,
 }
 
-/// A call.
+/// A call. There are thousands, for hours: what is rarely there is boxed.
 #[derive(Debug)]
 pub struct Call {
     pub key: CallKey,
@@ -171,12 +179,10 @@ pub struct Call {
     pub far_asked: BTreeMap<RequestId, Method>,
     /// Our BYE to the node that it has not answered yet: if the node dies first, the far end
     /// still has to hear of it (spec: X27).
-    pub farewell: Option<Passage>,
+    pub farewell: Option<Box<Passage>>,
     /// Its attempts that died with their nodes, as the nodes knew them, newest last: they may
     /// still ring, or even have been answered (spec: X26, X27).
     pub orphans: Vec<DialogId>,
-    /// What the calling server was told of the set-up by the attempts so far.
-    pub told: Told,
     /// When a node last disowned the call's dialog and the call moved for it.
     pub disowned_at: Option<Time>,
     /// Why it ended, in a word.
@@ -196,12 +202,14 @@ impl Kept {
         let uri = invite.request_uri();
         Kept {
             server,
-            from: invite.from().without_params().into(),
-            to: invite.to().without_params().into(),
             callee: callee_of(uri),
             emergency: is_emergency(invite),
             identity,
-            setup: Some((passage, hops)),
+            setup: Some(Box::new(Placing {
+                passage,
+                hops,
+                told: Told::default(),
+            })),
         }
     }
 }
@@ -242,6 +250,14 @@ fn is_emergency(invite: &Message) -> bool {
 }
 
 impl Call {
+    /// From and To as the calling server wrote them, without tags.
+    pub fn parties(&self) -> (Box<[u8]>, Box<[u8]>) {
+        let dialog = self.near.dialog();
+        dialog.map_or_else(Default::default, |near| {
+            (near.remote.clone(), near.local.clone())
+        })
+    }
+
     /// Carries the session description of `passage` to the other side.
     pub fn carry(
         &mut self,
@@ -362,7 +378,7 @@ impl Call {
     pub fn end_far(&mut self, env: &mut Env, now: Time, passage: &Passage) {
         if let Some(far) = &mut self.far {
             if far.leg.is_up() {
-                self.farewell = Some(passage.clone());
+                self.farewell = Some(Box::new(passage.clone()));
             }
             far.leg.end(&mut env.ctx(now), passage);
         }

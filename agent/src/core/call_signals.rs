@@ -96,7 +96,8 @@ impl AgentCore {
                 {
                     passage.body = None;
                 }
-                if call.told.is_news(*status, passage.sdp()) {
+                let placing = call.kept.setup.as_mut();
+                if placing.is_none_or(|placing| placing.told.is_news(*status, passage.sdp())) {
                     call.near.apply(&mut env.ctx(now), signal);
                 }
             }
@@ -193,7 +194,7 @@ impl Call {
         match (&mut self.phase, signal) {
             (Phase::Moving(moving), Signal::End { passage, .. }) => {
                 // X27: the far leg at the downstream UA is up, so the move goes on; then BYE.
-                moving.hangup = Some(passage);
+                moving.hangup = Some(Box::new(passage));
                 self.queue.clear();
                 self.uncomfort(env);
             }

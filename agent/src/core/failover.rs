@@ -243,7 +243,9 @@ impl AgentCore {
         call.drop_far(&mut self.env, now, epoch);
         left.into_iter().for_each(|left| self.env.leave(now, left));
         call.orphan(dialog);
-        call.told.before += 1;
+        if let Some(placing) = &mut call.kept.setup {
+            placing.told.before += 1;
+        }
         let patience = self.env.settings.moving.hold;
         self.env.timers.set(Timer::HoldOver(key), now + patience);
         self.depart(key, by);

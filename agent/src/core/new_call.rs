@@ -190,7 +190,6 @@ impl Call {
             far_asked: Default::default(),
             farewell: None,
             orphans: Vec::new(),
-            told: Default::default(),
             disowned_at: None,
             cause: "hangup",
         }
@@ -210,9 +209,10 @@ impl Call {
         node: NodeId,
         replaces: Option<&Replaces>,
     ) -> Result<(), u16> {
-        let Some((mut passage, hops)) = self.kept.setup.clone() else {
+        let Some(placing) = &self.kept.setup else {
             return Err(500);
         };
+        let (mut passage, hops) = (placing.passage.clone(), placing.hops);
         let again = self.next_epoch > 0;
         let (epoch, group) = (self.epoch(), GroupId(node.0));
         if again {
@@ -235,10 +235,11 @@ impl Call {
         };
         let mut headers = replaces.map_or_else(Vec::new, |named| insist(named, &mut passage));
         headers.extend(self.orphan_headers());
+        let (from, to) = self.parties();
         let setup = Setup {
             request_uri: self.request_uri(address),
-            from: self.kept.from.clone(),
-            to: self.kept.to.clone(),
+            from,
+            to,
             routes: Vec::new(),
             flow: env.flow(address),
             max_forwards: hops,

@@ -1,6 +1,6 @@
 //! The ACK for a 2xx, both ways (RFC 3261 13.2.2.4, 13.3.1.4).
 
-use crate::leg::{Ctx, Leg};
+use crate::leg::{Ctx, Leg, take_entry};
 use crate::passage::Passage;
 use crate::signal::Signal;
 use bytes::Bytes;
@@ -47,7 +47,7 @@ impl<O: Copy> Leg<O> {
             invite.is_none_or(|(invite, _)| invite.cseq().number == ack.cseq().number)
         });
         let Some(server) = acknowledged else { return };
-        self.answered.remove(&server);
+        take_entry(&mut self.answered, &server);
         ctx.layer.acked(server);
         if self.is_up() {
             self.signals.push_back(Signal::Ack {
@@ -61,8 +61,9 @@ impl<O: Copy> Leg<O> {
 
     fn send_deferred(&mut self, ctx: &mut Ctx<'_, O>) {
         if self.answered.is_empty()
-            && let Some((id, method, passage)) = self.deferred.take()
+            && let Some(deferred) = self.deferred.take()
         {
+            let (id, method, passage) = *deferred;
             self.send(ctx, id, &method, &passage);
         }
     }

@@ -1,6 +1,6 @@
 //! The end of a leg, from either side.
 
-use crate::leg::{Ctx, Leg, State};
+use crate::leg::{Ctx, Leg, State, take_entry};
 use crate::passage::Passage;
 use crate::signal::{EndCause, Signal};
 use bytes::Bytes;
@@ -22,7 +22,7 @@ impl<O: Copy> Leg<O> {
             }
             State::Up if self.closing.is_none() => {
                 self.refuse_pending(ctx);
-                self.closing = Some(passage.clone());
+                self.closing = Some(Box::new(passage.clone()));
                 if !self.setup.is_some_and(|s| self.answered.contains_key(&s)) {
                     self.finish_closing(ctx);
                 }
@@ -98,7 +98,7 @@ impl<O: Copy> Leg<O> {
 
     /// The peer never acknowledged the 2xx of `server` (RFC 3261 13.3.1.4): BYE.
     pub fn on_no_ack(&mut self, ctx: &mut Ctx<'_, O>, server: ServerId) {
-        if self.answered.remove(&server).is_none() || self.is_over() {
+        if take_entry(&mut self.answered, &server).is_none() || self.is_over() {
             return;
         }
         if self.closing.is_some() {

@@ -1,6 +1,6 @@
 //! Requests inside a dialog, both ways, and their replies.
 
-use crate::leg::{Ctx, Leg, State, refreshes_target};
+use crate::leg::{Ctx, Leg, State, refreshes_target, take_entry};
 use crate::passage::Passage;
 use crate::signal::{EndCause, RequestId, Signal};
 use bytes::Bytes;
@@ -151,7 +151,7 @@ impl<O: Copy> Leg<O> {
         reason: &[u8],
         passage: &Passage,
     ) {
-        let Some(pending) = self.pending_in.remove(&id.0) else {
+        let Some(pending) = take_entry(&mut self.pending_in, &id.0) else {
             return;
         };
         let sent = self.respond(ctx, id.0, status, reason, passage);
@@ -190,7 +190,7 @@ impl<O: Copy> Leg<O> {
         }
         if offers && !self.answered.is_empty() {
             // The peer's ACK is on its way (RFC 3261 14.1).
-            self.deferred = Some((id, method.clone(), passage.clone()));
+            self.deferred = Some(Box::new((id, method.clone(), passage.clone())));
             return;
         }
         let Some(dialog) = self.dialog.as_mut() else {
@@ -228,7 +228,7 @@ impl<O: Copy> Leg<O> {
     }
 
     pub(crate) fn cancel_request(&mut self, ctx: &mut Ctx<'_, O>, id: RequestId) {
-        if self.deferred.take_if(|(own, _, _)| *own == id).is_some() {
+        if self.deferred.take_if(|deferred| deferred.0 == id).is_some() {
             return self.replied(id, 487, Passage::default());
         }
         let found = self.pending_out.iter().find(|(_, out)| out.id == id);
@@ -269,7 +269,7 @@ impl<O: Copy> Leg<O> {
         if status < 200 {
             return;
         }
-        let Some(out) = self.pending_out.remove(&client) else {
+        let Some(out) = take_entry(&mut self.pending_out, &client) else {
             return;
         };
         if (200..300).contains(&status) {
@@ -304,7 +304,7 @@ impl<O: Copy> Leg<O> {
         client: ClientId,
         transport: bool,
     ) {
-        let Some(out) = self.pending_out.remove(&client) else {
+        let Some(out) = take_entry(&mut self.pending_out, &client) else {
             return;
         };
         let status = if transport { 503 } else { 408 };

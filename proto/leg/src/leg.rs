@@ -40,7 +40,8 @@ pub enum State {
     Over,
 }
 
-/// One leg. `O` names it in the core, so that responses find their way back.
+/// One leg. `O` names it in the core, so that responses find their way back. There are as many as
+/// calls, for hours: what is rarely there is boxed.
 #[derive(Debug)]
 pub struct Leg<O> {
     pub(crate) owner: O,
@@ -60,11 +61,11 @@ pub struct Leg<O> {
     /// The INVITEs of the peer whose 2xx wait for their ACK, and whether that 2xx was an offer.
     pub(crate) answered: BTreeMap<ServerId, bool>,
     /// The BYE that waits for the ACK of the 2xx that made the dialog (RFC 3261 15).
-    pub(crate) closing: Option<Passage>,
+    pub(crate) closing: Option<Box<Passage>>,
     /// The BYE that was sent.
     pub(crate) bye: Option<ClientId>,
     /// The re-INVITE of the other leg that waits for an ACK of the peer (RFC 3261 14.1).
-    pub(crate) deferred: Option<Deferred>,
+    pub(crate) deferred: Option<Box<Deferred>>,
     pub(crate) pending_in: BTreeMap<ServerId, PendingIn>,
     pub(crate) pending_out: BTreeMap<ClientId, PendingOut>,
     pub(crate) signals: VecDeque<Signal>,
@@ -241,6 +242,16 @@ impl<O: Copy> Leg<O> {
             && message.to_tag() == Some(&*self.local_tag)
             && message.from_tag() == remote
     }
+}
+
+/// Takes an entry out. A map that was emptied would keep its room, and most of its life a leg waits
+/// for nothing.
+pub(crate) fn take_entry<K: Ord, V>(map: &mut BTreeMap<K, V>, key: &K) -> Option<V> {
+    let value = map.remove(key);
+    if map.is_empty() {
+        *map = BTreeMap::new();
+    }
+    value
 }
 
 /// Whether a request and its success carry a Contact (RFC 3261 12.2, RFC 3311 5.1, RFC 3515 2.2,

@@ -111,7 +111,7 @@ pub struct Session {
     /// What each side said last in an exchange that was completed.
     near: Option<Said>,
     far: Option<Said>,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     sent_near: Sent,
     sent_far: Sent,
     /// Whether offer and answer were completed by a final response once.
@@ -120,7 +120,7 @@ pub struct Session {
     attempt: Option<u64>,
     /// The answer to its first offer that the near side has heard in a provisional response of
     /// an attempt before: it is told no other that says the same (spec: X26).
-    told: Option<Sdp>,
+    told: Option<Box<Sdp>>,
     /// Attempts before it that may still be answered.
     parked: Vec<moving::Parked>,
 }
@@ -167,16 +167,20 @@ impl Session {
             self.answer(ports, out, from, &sdp, last);
         } else {
             self.open(ports, out, from, &sdp)?;
-            self.exchange = Some(Exchange {
+            self.exchange = Some(Box::new(Exchange {
                 offerer: from,
                 offer: sdp.clone(),
                 answer: None,
-            });
+            }));
         }
         let Some(told) = told else {
             return Ok(self.describe(from.other(), &sdp));
         };
-        let told = if told.agrees_with(&sdp) { told } else { sdp };
+        let told = if told.agrees_with(&sdp) {
+            told
+        } else {
+            Box::new(sdp)
+        };
         let described = self.describe(Side::Near, &told);
         self.told = Some(told).filter(|_| !self.agreed);
         Ok(described)
@@ -275,8 +279,10 @@ impl Session {
         if total - used < 2 * new.len() {
             return Err(MediaError::NoPort);
         }
-        self.streams
-            .resize(sdp.media().len().max(self.streams.len()), None);
+        let streams = sdp.media().len().max(self.streams.len());
+        // Few calls ever get another one, and a vector would make room for four.
+        self.streams.reserve_exact(streams - self.streams.len());
+        self.streams.resize(streams, None);
         for index in new {
             let (Some(near), Some(far)) = (ports.take(), ports.take()) else {
                 return Err(MediaError::NoPort);
@@ -335,7 +341,8 @@ impl Session {
     /// The final 2xx to the offer came without a description: where a provisional response had
     /// one, that was the answer (RFC 6337 section 2 has it repeated, which not everybody does).
     pub fn completed(&mut self, ports: &mut Ports, out: &mut Vec<Command>) {
-        let Some(exchange) = self.exchange.take_if(|exchange| exchange.answer.is_some()) else {
+        let answered = |exchange: &mut Box<Exchange>| exchange.answer.is_some();
+        let Some(exchange) = self.exchange.take_if(answered) else {
             return;
         };
         let Some(answer) = exchange.answer else {

@@ -68,11 +68,11 @@ impl Session {
         self.take_far(&fresh, out);
         self.sent_far = Sent::nothing(session);
         let described = self.describe(Side::Far, &offer);
-        self.exchange = Some(Exchange {
+        self.exchange = Some(Box::new(Exchange {
             offerer: Side::Near,
             offer,
             answer: None,
-        });
+        }));
         Ok(Some(described))
     }
 
@@ -174,7 +174,7 @@ impl Session {
             return Some(exchange.offer.clone());
         };
         exchange.offer = exchange.offer.narrowed(&answer);
-        self.told.get_or_insert(answer);
+        self.told.get_or_insert(Box::new(answer));
         Some(exchange.offer.clone())
     }
 
