@@ -6,27 +6,17 @@ use crate::signal::Signal;
 use bytes::Bytes;
 use holdline_wire::dialog::Dialog;
 use holdline_wire::sdp::Sdp;
+use holdline_wire::transaction::ClientId;
 use holdline_wire::{Message, Method, TransportKey};
-
-/// ACKs that are kept for a repeated 2xx: the one of the set-up, of a re-INVITE after it, and of
-/// branches of a fork that were declined.
-const KEPT: usize = 4;
 
 /// A 2xx of the peer that waits for the other leg's ACK.
 #[derive(Debug)]
 pub(crate) struct AckDue {
+    /// The INVITE that it answers, and its number.
+    pub(crate) client: ClientId,
     pub(crate) number: u32,
     /// The offer in it, which the ACK answers.
     pub(crate) offer: Option<Bytes>,
-}
-
-/// An ACK that was sent.
-#[derive(Debug)]
-pub(crate) struct SentAck {
-    remote_tag: Box<str>,
-    number: u32,
-    to: TransportKey,
-    bytes: Bytes,
 }
 
 /// The answer that refuses every stream of `offer`: the ACK for an offer that comes too late
@@ -37,6 +27,26 @@ fn refusing(dialog: &Dialog, offer: &Option<Bytes>) -> Passage {
         Some(refused.with_origin(1, 1, dialog.flow.local.ip()))
     });
     Passage::new(Vec::new(), answer.map(|answer| answer.bytes().clone()))
+}
+
+/// Sends the ACK for the 2xx that made `dialog` to the INVITE of `client`, numbered `number`.
+fn acknowledge<O: Copy>(
+    ctx: &mut Ctx<'_, O>,
+    dialog: &Dialog,
+    client: ClientId,
+    number: u32,
+    passage: &Passage,
+) {
+    let branch = ctx.tokens.branch();
+    let built = passage
+        .write(dialog.ack(number, &branch))
+        .finish(passage.body.as_ref());
+    // A peer whose ACK cannot be printed as it is still needs one.
+    let built = built.or_else(|_| dialog.ack(number, &branch).finish(None));
+    if let Ok(bytes) = built {
+        let tag = &dialog.id.remote_tag;
+        ctx.layer.acknowledge(client, tag, dialog.next_hop(), bytes);
+    }
 }
 
 impl<O: Copy> Leg<O> {
@@ -74,7 +84,7 @@ impl<O: Copy> Leg<O> {
             return;
         };
         if let Some(dialog) = self.dialog.take() {
-            self.acknowledge(ctx, &dialog, due.number, passage);
+            acknowledge(ctx, &dialog, due.client, due.number, passage);
             self.dialog = Some(dialog);
         }
     }
@@ -87,45 +97,15 @@ impl<O: Copy> Leg<O> {
         }
     }
 
-    fn acknowledge(
-        &mut self,
-        ctx: &mut Ctx<'_, O>,
-        dialog: &Dialog,
-        number: u32,
-        passage: &Passage,
-    ) {
-        let branch = ctx.tokens.branch();
-        let built = passage
-            .write(dialog.ack(number, &branch))
-            .finish(passage.body.as_ref());
-        // A peer whose ACK cannot be printed as it is still needs one.
-        let Ok(bytes) = built.or_else(|_| dialog.ack(number, &branch).finish(None)) else {
-            return;
-        };
-        let to = dialog.next_hop();
-        ctx.layer.send_ack(to, bytes.clone());
-        if self.acks.len() >= KEPT {
-            self.acks.pop_front();
-        }
-        // It stays for as long as the call, so it takes no more room than it needs; most have one.
-        self.acks.reserve_exact(1);
-        self.acks.push_back(SentAck {
-            remote_tag: dialog.id.remote_tag.clone(),
-            number,
-            to,
-            bytes: Bytes::copy_from_slice(&bytes),
-        });
-    }
-
     /// A 2xx came again: so does our ACK. False where it had none yet.
-    pub(crate) fn repeat_ack(&self, ctx: &mut Ctx<'_, O>, response: &Message) -> bool {
-        let (tag, number) = (response.to_tag(), response.cseq().number);
-        let mut sent = self.acks.iter();
-        let found = sent.find(|ack| Some(&*ack.remote_tag) == tag && ack.number == number);
-        if let Some(ack) = found {
-            ctx.layer.send_ack(ack.to, ack.bytes.clone());
-        }
-        found.is_some()
+    pub(crate) fn repeat_ack(
+        &self,
+        ctx: &mut Ctx<'_, O>,
+        client: ClientId,
+        response: &Message,
+    ) -> bool {
+        let tag = response.to_tag();
+        tag.is_some_and(|tag| ctx.layer.acknowledge_again(client, tag))
     }
 
     /// ACK and BYE for an answer that nobody wants: it came after our CANCEL (RFC 3261 15), or
@@ -133,6 +113,7 @@ impl<O: Copy> Leg<O> {
     pub(crate) fn decline_answer(
         &mut self,
         ctx: &mut Ctx<'_, O>,
+        client: ClientId,
         invite: &Message,
         response: &Message,
         from: TransportKey,
@@ -143,7 +124,7 @@ impl<O: Copy> Leg<O> {
         }
         let offer = response.sdp().filter(|_| !self.offered);
         let passage = refusing(&dialog, &offer);
-        self.acknowledge(ctx, &dialog, response.cseq().number, &passage);
+        acknowledge(ctx, &dialog, client, response.cseq().number, &passage);
         let branch = ctx.tokens.branch();
         let bye = dialog.request(&Method::Bye, &branch).finish(None);
         if let Ok(bytes) = bye {

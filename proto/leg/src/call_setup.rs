@@ -184,7 +184,7 @@ impl<O: Copy> Leg<O> {
                     self.early_dialog(invite, response, from);
                     self.signal_setup(response);
                 }
-                200..=299 => self.answered_by_peer(ctx, invite, response, from),
+                200..=299 => self.answered_by_peer(ctx, client, invite, response, from),
                 _ => {
                     self.is_refused(ctx);
                     self.signal_setup(response);
@@ -194,12 +194,14 @@ impl<O: Copy> Leg<O> {
                 // The 2xx crossed our CANCEL (RFC 3261 15): accept it and hang up.
                 200..=299 => {
                     self.is_refused(ctx);
-                    self.dialog = self.decline_answer(ctx, invite, response, from);
+                    self.dialog = self.decline_answer(ctx, client, invite, response, from);
                 }
                 300.. => self.is_refused(ctx),
                 _ => {}
             },
-            _ if (200..300).contains(&status) => self.repeated_answer(ctx, invite, response, from),
+            _ if (200..300).contains(&status) => {
+                self.repeated_answer(ctx, client, invite, response, from);
+            }
             _ => {}
         }
     }
@@ -227,6 +229,7 @@ impl<O: Copy> Leg<O> {
     fn answered_by_peer(
         &mut self,
         ctx: &mut Ctx<'_, O>,
+        client: ClientId,
         invite: &Message,
         response: &Message,
         from: TransportKey,
@@ -245,7 +248,7 @@ impl<O: Copy> Leg<O> {
         self.count_on(early);
         self.state = State::Up;
         self.signal_setup(response);
-        self.acknowledge_or_wait(ctx, response, self.offered);
+        self.acknowledge_or_wait(ctx, client, response, self.offered);
     }
 
     /// A 2xx came: where we had made the offer, or there is none, its ACK need not wait for the
@@ -253,13 +256,18 @@ impl<O: Copy> Leg<O> {
     pub(crate) fn acknowledge_or_wait(
         &mut self,
         ctx: &mut Ctx<'_, O>,
+        client: ClientId,
         response: &Message,
         offered: bool,
     ) {
         let offer = response.sdp().filter(|_| !offered);
         let waits = offer.is_some();
         let number = response.cseq().number;
-        self.ack_due = Some(AckDue { number, offer });
+        self.ack_due = Some(AckDue {
+            client,
+            number,
+            offer,
+        });
         if self.is_over() {
             self.send_last_ack(ctx);
         } else if !waits {
@@ -271,14 +279,15 @@ impl<O: Copy> Leg<O> {
     fn repeated_answer(
         &mut self,
         ctx: &mut Ctx<'_, O>,
+        client: ClientId,
         invite: &Message,
         response: &Message,
         from: TransportKey,
     ) {
         let known = self.dialog.as_ref().map(|dialog| &*dialog.id.remote_tag);
         let ours = known == response.to_tag() && !self.is_over();
-        if !self.repeat_ack(ctx, response) && !ours {
-            self.decline_answer(ctx, invite, response, from);
+        if !self.repeat_ack(ctx, client, response) && !ours {
+            self.decline_answer(ctx, client, invite, response, from);
         }
     }
 

@@ -260,7 +260,7 @@ impl<O: Copy> Leg<O> {
         if own_setup || invite.to_tag().is_none() {
             self.on_setup_response(ctx, client, response, from, &invite);
         } else if (200..300).contains(&response.status()) {
-            self.repeat_ack(ctx, response);
+            self.repeat_ack(ctx, client, response);
         }
     }
 
@@ -277,7 +277,7 @@ impl<O: Copy> Leg<O> {
                 dialog.refresh(response);
             }
             if out.method == Method::Invite {
-                self.acknowledge_or_wait(ctx, response, out.offered);
+                self.acknowledge_or_wait(ctx, client, response, out.offered);
             }
         }
         if self.is_over() {

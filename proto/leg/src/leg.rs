@@ -1,6 +1,6 @@
 //! One leg of a call: a dialog with its transactions, seen from our side.
 
-use crate::ack::{AckDue, SentAck};
+use crate::ack::AckDue;
 use crate::identity::Stamp;
 use crate::in_dialog::{Deferred, PendingIn, PendingOut};
 use crate::passage::Passage;
@@ -54,8 +54,6 @@ pub struct Leg<O> {
     pub(crate) offered: bool,
     /// The 2xx of the peer whose ACK waits for the other leg's.
     pub(crate) ack_due: Option<AckDue>,
-    /// The last ACKs that we sent: repeated for a repeated 2xx.
-    pub(crate) acks: VecDeque<SentAck>,
     /// The INVITE of the peer that made the dialog.
     pub(crate) setup: Option<ServerId>,
     /// The INVITEs of the peer whose 2xx wait for their ACK, and whether that 2xx was an offer.
@@ -81,7 +79,6 @@ impl<O: Copy> Leg<O> {
             dialog: None,
             offered: false,
             ack_due: None,
-            acks: VecDeque::new(),
             setup: None,
             answered: BTreeMap::new(),
             closing: None,

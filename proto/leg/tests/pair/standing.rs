@@ -1,7 +1,8 @@
 //! Requests inside a call that is up.
 
 use crate::peers::{ANSWER, OFFER, Scene};
-use holdline_wire::Method;
+use holdline_wire::{Method, Time};
+use std::time::Duration;
 
 #[test]
 fn hold_and_unhold_pass_from_both_sides() {
@@ -25,6 +26,26 @@ fn hold_and_unhold_pass_from_both_sides() {
     scene.at_caller();
     scene.caller_responds(&got, 200, OFFER);
     assert_eq!(scene.told_caller(), ["ACK"]);
+}
+
+#[test]
+fn a_2xx_that_comes_again_gets_the_same_ack_for_64_t1() {
+    let (mut scene, invite) = Scene::calling("", OFFER);
+    scene.respond(&invite, 200, "bob", "", ANSWER);
+    let ack = scene.one_at_callee();
+    let answer = scene.one_at_caller();
+    scene.learn(&answer);
+    scene.ack(1, "");
+    let at = |millis| Time::ZERO + Duration::from_millis(millis);
+    for millis in [500, 31_500] {
+        scene.us.deadline(at(millis));
+        scene.respond(&invite, 200, "bob", "", ANSWER);
+        assert_eq!(scene.one_at_callee().bytes(), ack.bytes());
+    }
+    scene.us.deadline(at(32_500));
+    scene.respond(&invite, 200, "bob", "", ANSWER);
+    assert!(scene.at_callee().is_empty());
+    assert!(scene.us.layer.is_empty(), "nothing of it is left");
 }
 
 #[test]

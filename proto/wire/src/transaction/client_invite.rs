@@ -4,6 +4,7 @@
 use super::derived;
 use super::effects::{Change, Effects, Tell, Values};
 use crate::message::Message;
+use crate::transport::TransportKey;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -24,6 +25,18 @@ enum Cancel {
     Sent,
 }
 
+/// ACKs for 2xx that one INVITE keeps: each is for another branch of a fork.
+const ACKS: usize = 4;
+
+/// The ACK for a 2xx, as the transaction user sent it.
+#[derive(Debug)]
+struct SentAck {
+    /// The To tag of the 2xx.
+    tag: Box<str>,
+    to: TransportKey,
+    bytes: Bytes,
+}
+
 #[derive(Debug)]
 pub(super) struct ClientInvite {
     state: State,
@@ -32,6 +45,8 @@ pub(super) struct ClientInvite {
     /// The present value of timer A.
     interval: Duration,
     ack: Option<Bytes>,
+    /// For 2xx that come again; the newest last.
+    sent_acks: Vec<SentAck>,
     cancel: Cancel,
 }
 
@@ -62,6 +77,7 @@ impl ClientInvite {
             interval: values.t1,
             values,
             ack: None,
+            sent_acks: Vec::new(),
             cancel: Cancel::No,
         }
     }
@@ -90,6 +106,25 @@ impl ClientInvite {
             (State::Completed, 300..) => Effects::send(self.ack.clone()),
             (State::Completed, ..200) | (State::Accepted, _) => Effects::none(),
         }
+    }
+
+    /// The user acknowledged the 2xx with this To tag.
+    pub fn acknowledged(&mut self, tag: &str, to: TransportKey, bytes: &Bytes) {
+        if self.sent_acks.len() >= ACKS {
+            self.sent_acks.remove(0);
+        }
+        self.sent_acks.push(SentAck {
+            tag: tag.into(),
+            to,
+            // A copy, since the buffer that it was written in has room for more.
+            bytes: Bytes::copy_from_slice(bytes),
+        });
+    }
+
+    /// The ACK that the 2xx with this To tag got.
+    pub fn sent_ack(&self, tag: &str) -> Option<(TransportKey, Bytes)> {
+        let sent = self.sent_acks.iter().find(|ack| &*ack.tag == tag)?;
+        Some((sent.to, sent.bytes.clone()))
     }
 
     fn proceed(&mut self) -> Effects {

@@ -5,6 +5,7 @@ mod server;
 
 use self::client::{Client, ClientMachine};
 use self::server::{Server, ServerMachine};
+use super::client_invite::ClientInvite;
 use super::effects::Change;
 use super::key::Key;
 use super::{ClientId, Limits, Output, ServerId, Timers};
@@ -211,6 +212,33 @@ impl<O: Copy> Layer<O> {
     /// Sends the ACK for a 2xx: outside any transaction (RFC 3261 13.2.2.4).
     pub fn send_ack(&mut self, to: TransportKey, bytes: Bytes) {
         self.outputs.push_back(Output::Send(to, bytes));
+    }
+
+    /// Sends the ACK for the 2xx with the To tag `tag` to the INVITE of `client`, and keeps it for
+    /// as long as that 2xx may come again: 64*T1, as long as the transaction (RFC 3261 13.3.1.4).
+    pub fn acknowledge(&mut self, client: ClientId, tag: &str, to: TransportKey, bytes: Bytes) {
+        if let Some(machine) = self.accepted(client) {
+            machine.acknowledged(tag, to, &bytes);
+        }
+        self.send_ack(to, bytes);
+    }
+
+    /// The 2xx with the To tag `tag` came again: so does its ACK. False where none was sent yet.
+    pub fn acknowledge_again(&mut self, client: ClientId, tag: &str) -> bool {
+        let machine = self.accepted(client);
+        let sent = machine.and_then(|machine| machine.sent_ack(tag));
+        let known = sent.is_some();
+        if let Some((to, bytes)) = sent {
+            self.send_ack(to, bytes);
+        }
+        known
+    }
+
+    fn accepted(&mut self, client: ClientId) -> Option<&mut ClientInvite> {
+        match &mut self.clients.get_mut(&client)?.machine {
+            ClientMachine::Invite(machine) => Some(machine),
+            ClientMachine::Other(_) => None,
+        }
     }
 
     /// The INVITE of a client transaction that is still there.

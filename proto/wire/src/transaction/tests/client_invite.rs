@@ -242,6 +242,32 @@ fn cancel_in_proceeding_is_sent_at_once_and_only_once() {
 }
 
 #[test]
+fn the_ack_of_a_2xx_is_kept_for_as_long_as_that_may_come_again() {
+    let (mut rig, client) = proceeding(udp());
+    assert_eq!(rig.take(response(200, "INVITE", BRANCH)), ["told 200"]);
+    assert!(
+        !rig.layer.acknowledge_again(client, "totag"),
+        "not sent yet"
+    );
+    let ack = request("ACK", "z9hG4bKack");
+    let (to, bytes) = (rig.key, Bytes::from(ack));
+    rig.layer.acknowledge(client, "totag", to, bytes.clone());
+    assert_eq!(rig.lines(), ["send ACK"]);
+    assert_eq!(rig.until(31_900), [""; 0]);
+    assert!(!rig.layer.acknowledge_again(client, "another branch's"));
+    assert!(rig.layer.acknowledge_again(client, "totag"));
+    assert_eq!(rig.lines(), ["send ACK"]);
+    assert_eq!(rig.sent, bytes);
+    rig.until(32_000);
+    assert!(!rig.layer.acknowledge_again(client, "totag"));
+    rig.assert_empty();
+    // One that comes later than that is sent all the same.
+    rig.layer.acknowledge(client, "totag", to, bytes);
+    assert_eq!(rig.lines(), ["send ACK"]);
+    rig.assert_empty();
+}
+
+#[test]
 fn cancel_without_a_final_response_ends_after_64_t1() {
     let (mut rig, client) = proceeding(tcp());
     rig.until(10_000);
