@@ -99,8 +99,9 @@ pub(super) struct Call {
     pub unplaced: Option<Box<Unplaced>>,
     /// What the store holds, or is asked to hold, of a new call that is not answered (spec: X26).
     pub noted: Option<Arc<AttemptRecord>>,
-    /// What the store holds, or is asked to hold.
-    pub record: Option<Arc<DialogRecord>>,
+    /// The downstream UA's Contact as the store holds it, or is asked to hold it: of what is
+    /// recorded of a call that is up, nothing else changes, and all of it stands in the call.
+    pub recorded: Option<Box<str>>,
     /// Downstream signals that wait behind the upstream 2xx.
     pub held: VecDeque<Signal>,
     /// The request whose offer has no final reply yet.
@@ -140,7 +141,7 @@ impl Call {
             replaces: None,
             unplaced: None,
             noted: None,
-            record: None,
+            recorded: None,
             held: VecDeque::new(),
             offer: None,
             near_invite: None,
@@ -155,7 +156,7 @@ impl Call {
     /// The call's row in the store, where it is not just changing.
     pub fn row(&self) -> Option<DialogId> {
         match self.phase {
-            Phase::Up => Some(self.record.as_ref()?.upstream.clone()),
+            Phase::Up => self.recorded.is_some().then(|| self.near.id()),
             Phase::Setup => Some(self.noted.as_ref()?.key()),
             _ => None,
         }

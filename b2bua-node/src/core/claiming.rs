@@ -3,6 +3,7 @@
 
 use crate::core::call::{Call, CallKey, Owner, Phase, Takeover};
 use crate::core::env::{Asked, Timer};
+use crate::core::keeping::record_of;
 use crate::core::{Event, NodeCore};
 use crate::store::{Answer, Op};
 use bytes::Bytes;
@@ -127,7 +128,8 @@ impl NodeCore {
     fn own_record(&self, key: CallKey) -> Option<Arc<DialogRecord>> {
         let replaced = &self.calls.get(key)?.takeover.as_ref()?.replaced;
         let old = self.calls.get(self.near_call(replaced)?)?;
-        (old.phase == Phase::Up).then(|| old.record.clone())?
+        let kept = old.phase == Phase::Up && old.recorded.is_some();
+        kept.then(|| record_of(old))?.map(Arc::new)
     }
 
     /// Answers with media at once and sends the downstream INVITE with Replaces, both before

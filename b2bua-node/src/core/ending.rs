@@ -104,11 +104,11 @@ impl NodeCore {
             return;
         };
         self.env.forgo_note(key);
-        if let (None, Some(noted)) = (&call.record, &call.noted) {
+        if let (None, Some(noted)) = (&call.recorded, &call.noted) {
             self.env.take_off_in_company(now, noted.key());
         }
-        if let Some(record) = call.record {
-            self.env.take_off_in_company(now, record.upstream.clone());
+        if call.recorded.is_some() {
+            self.env.take_off_in_company(now, call.near.id());
             // The store was down since the call came here: it has the old row still.
             if let Some(replaced) = call.replaces {
                 self.env.take_off_in_company(now, replaced);

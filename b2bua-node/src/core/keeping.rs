@@ -38,7 +38,7 @@ impl NodeCore {
         };
         let record = Arc::new(record);
         let moved = call.replaces.clone();
-        call.record = Some(record.clone());
+        call.recorded = Some(record.remote_target.clone());
         self.env.forgo_note(key);
         let op = match moved {
             Some(replaced) => Op::Replace { replaced, record },
@@ -169,12 +169,12 @@ impl NodeCore {
             }
             Answer::Moved(_) | Answer::Over if waits => {
                 // Another node was faster, or the call was ended meanwhile.
-                call.record = None;
+                call.recorded = None;
                 return self.fail(now, key, 481, "moved");
             }
             // The agent has given this call up before it was answered (spec: X26).
             Answer::Over if call.generation == 0 => {
-                call.record = None;
+                call.recorded = None;
                 return self.fail(now, key, 481, "moved");
             }
             // Too late to step back from a takeover: the agent decides whose answer counts.
@@ -202,26 +202,23 @@ impl NodeCore {
         }
     }
 
-    /// Writes the call again where its downstream target or route has changed.
+    /// Writes the call again where its downstream target has changed.
     pub(super) fn keep_changes(&mut self, now: Time, key: CallKey) {
         let Some(call) = self.calls.get(key) else {
             return;
         };
-        let (Some(record), Some(far)) = (&call.record, &call.far) else {
+        let (Some(recorded), Some(far)) = (&call.recorded, &call.far) else {
             return;
         };
         let Some(dialog) = far.dialog() else { return };
-        let changed = record.remote_target != dialog.remote_target
-            || record.route_set != dialog.route_set
-            || record.address != dialog.next_hop().remote;
-        if changed && call.phase == Phase::Up && !call.is_over() {
+        if *recorded != dialog.remote_target && call.phase == Phase::Up && !call.is_over() {
             self.write(now, key);
         }
     }
 }
 
 /// The record of a call that is up; `None` where no store could hold it.
-fn record_of(call: &Call) -> Option<DialogRecord> {
+pub(super) fn record_of(call: &Call) -> Option<DialogRecord> {
     let dialog = call.far.as_ref()?.dialog()?;
     let hop = dialog.next_hop();
     let record = DialogRecord {
