@@ -83,9 +83,9 @@ pub struct Env {
     pub by_node: BTreeMap<NodeId, BTreeSet<CallKey>>,
     /// Far legs that are not in charge but may still be answered, by their nodes.
     pub attempts: BTreeMap<NodeId, BTreeSet<(CallKey, u32)>>,
-    pub by_stream: BTreeMap<StreamId, CallKey>,
+    pub by_stream: HashMap<StreamId, CallKey>,
     /// The INVITE transactions that made the calls, for CANCEL and for an ACK that never came.
-    pub invites: BTreeMap<ServerId, CallKey>,
+    pub invites: HashMap<ServerId, CallKey>,
     /// The branches of the last OPTIONS to each node.
     pub probes: BTreeMap<NodeId, VecDeque<(ProbeId, Box<str>)>>,
     /// What calls left on nodes that may live after all.
@@ -119,8 +119,8 @@ impl Env {
             tags: HashMap::new(),
             by_node: BTreeMap::new(),
             attempts: BTreeMap::new(),
-            by_stream: BTreeMap::new(),
-            invites: BTreeMap::new(),
+            by_stream: HashMap::new(),
+            invites: HashMap::new(),
             probes: BTreeMap::new(),
             left: Leftovers::default(),
             untold: Vec::new(),

@@ -88,8 +88,8 @@ pub(super) struct Env {
     far: Stamp,
     pub tags: HashMap<Box<str>, Place>,
     /// Whose INVITE transactions these are: at most one a leg.
-    pub invites: BTreeMap<ServerId, (CallKey, Side)>,
-    pub by_stream: BTreeMap<StreamId, CallKey>,
+    pub invites: HashMap<ServerId, (CallKey, Side)>,
+    pub by_stream: HashMap<StreamId, CallKey>,
     /// The dialogs that calls of this node are taking over just now, as the INVITEs name them.
     pub claimed: BTreeMap<DialogId, CallKey>,
     /// Commands that a session has just made.
@@ -124,8 +124,8 @@ impl Env {
                 on_responses: Vec::new(),
             },
             tags: HashMap::new(),
-            invites: BTreeMap::new(),
-            by_stream: BTreeMap::new(),
+            invites: HashMap::new(),
+            by_stream: HashMap::new(),
             relay: Vec::new(),
             outputs: VecDeque::new(),
             asked: BTreeMap::new(),

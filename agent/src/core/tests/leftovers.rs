@@ -42,7 +42,8 @@ fn a_port_that_cannot_be_opened_costs_the_attempt_and_not_the_call() {
     let mut call = world.call_up();
     world.kill_and_judge(call.node);
     let (first, _) = world.node_invited();
-    let stream = *world.core.env.by_stream.keys().next().unwrap();
+    let moving = world.core.calls.values().next().unwrap();
+    let stream = moving.media.streams().next().unwrap();
     let report = Report::BindFailed {
         stream,
         side: Side::Far,
