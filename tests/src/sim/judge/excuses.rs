@@ -4,7 +4,11 @@ use crate::sim::plan::{Party, Trouble, What};
 use crate::sim::world::{CALLEE, NODES, World};
 use crate::ua::{CallNumber, ReplacesPolicy};
 use b2bua_node::store::Op;
+use holdline_wire::Time;
 use std::time::Duration;
+
+/// How long a node keeps what nobody waits for until it goes to the store.
+const COMPANY: Duration = Duration::from_millis(10);
 
 impl World {
     /// The store has taken what a node asked of it.
@@ -59,8 +63,8 @@ impl World {
         self.memory.torn.contains(&call)
     }
 
-    /// Whether the row of this call may have been left: the store was away when it ended, and
-    /// its node died before it could say so.
+    /// Whether the row of this call may have been left: the store was away when it ended, or was to
+    /// hear of it a moment later in the company of others, and its node died before that.
     pub(super) fn may_leave_row(&self, call: CallNumber) -> bool {
         let ends = self
             .watch
@@ -72,7 +76,15 @@ impl World {
             let late = Duration::from_secs(1);
             is_of_store(trouble.what) && trouble.at <= at + late && at <= trouble.until() + late
         };
-        ends.any(|at| self.plan.troubles.iter().any(|trouble| away(trouble, at)))
+        // The ends hear of it up to a message before or after the node.
+        let message = self.plan.network.delay.1;
+        let moment = COMPANY + self.plan.store_delay + message;
+        let killed = |trouble: &Trouble, at: Time| {
+            let dies = matches!(trouble.what, What::Killed(_));
+            dies && at <= trouble.at + message && trouble.at <= at + moment
+        };
+        let excuse = |trouble: &Trouble, at| away(trouble, at) || killed(trouble, at);
+        ends.any(|at| self.plan.troubles.iter().any(|trouble| excuse(trouble, at)))
     }
 
     /// Whether what is left of this call at its end is excused.

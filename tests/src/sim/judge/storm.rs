@@ -48,8 +48,9 @@ pub struct Memory {
     told: BTreeSet<CallNumber>,
     /// When each node was last heard by the agent with anything but the answer to a probe.
     spoke: BTreeMap<SocketAddr, Time>,
-    /// When some node could have taken a call, last.
+    /// When some node could have taken a call, last, and since when without a break.
     usable: Time,
+    usable_since: Time,
     /// Calls that were being set up when a trouble began or ended.
     pub(super) disturbed_setup: BTreeSet<CallNumber>,
     /// Calls whose last dialog at the downstream UA the store never heard of, because its node
@@ -124,7 +125,10 @@ impl World {
                     .is_some_and(|call| call.replaces != ReplacesPolicy::Accept);
                 self.note_torn(number);
                 let waited = self.now.since(self.memory.usable);
-                if !refuses && !self.is_torn(number) && waited < Duration::from_secs(15) {
+                let held = waited < Duration::from_secs(15);
+                // A node that comes in the last moment comes too late.
+                let late = self.now < self.memory.usable_since + self.patience();
+                if !refuses && !self.is_torn(number) && held && !late {
                     let what =
                         format!("lost, last refusal {status}, {waited:?} after a node was there");
                     self.watch.fail(self.now, Some(number), what);
@@ -266,6 +270,9 @@ impl World {
     pub(in crate::sim) fn look_at_calls(&mut self) {
         let usable = (0..self.plan.nodes.len()).any(|n| self.is_usable(n));
         if usable {
+            if self.now.since(self.memory.usable) > Duration::from_millis(150) {
+                self.memory.usable_since = self.now;
+            }
             self.memory.usable = self.now;
         }
         let halted = self.hosts[AGENT].paused;
@@ -297,7 +304,6 @@ impl World {
             let seen = self.watch.call(number).clone();
             if !is_settled(&seen)
                 || refuses
-                || self.is_unwritten(number)
                 || seen.good_since.is_some()
                 || self.memory.told.contains(&number)
             {
@@ -305,7 +311,7 @@ impl World {
             }
             // A re-INVITE may be lost again and again, ever more slowly.
             let asked = seen.reinvited.values().any(|(_, status)| status.is_none());
-            if excused || asked {
+            if excused || asked || self.is_unwritten(number) {
                 self.memory.calm.insert(number, self.now);
                 continue;
             }
