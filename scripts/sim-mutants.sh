@@ -42,8 +42,8 @@ plant one-silent-stream agent/src/cluster/judge.rs \
     '&& probes >= corroborated)' \
     '&& (probes >= corroborated || holdline_wire::planted("one-silent-stream")))'
 plant forgotten-hangup agent/src/core/call_signals.rs \
-    'moving.hangup = Some(passage);' \
-    'moving.hangup = Some(passage).filter(|_| !holdline_wire::planted("forgotten-hangup"));'
+    'moving.hangup = Some(Box::new(passage));' \
+    'moving.hangup = Some(Box::new(passage)).filter(|_| !holdline_wire::planted("forgotten-hangup"));'
 plant stale-generation b2bua-node/src/core/claiming.rs \
     'call.generation = record.generation + 1;' \
     'call.generation = record.generation + u32::from(!holdline_wire::planted("stale-generation"));'
