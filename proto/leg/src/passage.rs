@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use holdline_wire::Message;
 use holdline_wire::build::{Body, Builder};
-use holdline_wire::header::Name;
+use holdline_wire::header::{Name, is_ours};
+use holdline_wire::message::HeaderField;
 
 /// Headers and body that travel from leg to leg.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,10 +19,11 @@ pub struct Passage {
 }
 
 /// Headers that belong to one leg alone: those that form its dialog and its transactions, the
-/// hop-by-hop ones, and those that a B2BUA answers for by itself.
-fn is_own(name: Name<'_>) -> bool {
-    matches!(
-        name,
+/// hop-by-hop ones, those that agent and node alone exchange, and those that a B2BUA answers for by
+/// itself.
+fn is_own(field: &HeaderField<'_>) -> bool {
+    let own = matches!(
+        field.name,
         Name::Via
             | Name::From
             | Name::To
@@ -37,10 +39,8 @@ fn is_own(name: Name<'_>) -> bool {
             | Name::RAck
             | Name::Timestamp
             | Name::Replaces
-            | Name::InstanceUtilization
-            | Name::InstanceIncarnation
-            | Name::InstanceOrphan
-    )
+    );
+    own || is_ours(field.raw_name)
 }
 
 impl Passage {
@@ -53,7 +53,7 @@ impl Passage {
         // Nearly half of a message's headers are its leg's own.
         let mut headers = Vec::with_capacity(message.fields().count() / 2 + 1);
         for field in message.fields() {
-            if is_own(field.name) && !(redirects && field.name == Name::Contact) {
+            if is_own(&field) && !(redirects && field.name == Name::Contact) {
                 continue;
             }
             let name = whole.slice_ref(field.raw_name);

@@ -1,12 +1,17 @@
 //! Header names and typed views over header values.
 
 mod address;
+mod instance;
 mod name;
 pub(crate) mod scan;
 mod values;
 mod via;
 
 pub use address::NameAddr;
+pub use instance::{
+    InstanceAgent, InstanceBye, InstanceFarEnd, InstanceRefusal, InstanceState, InstanceStore,
+    is_ours,
+};
 pub use name::Name;
 pub use values::{CSeq, InstanceUtilization, Replaces, SessionExpires};
 pub use via::Via;

@@ -92,6 +92,18 @@ names! {
     /// Our own: a dialog, in the form of Replaces, that has no caller any more; its to-tag is 0
     /// where it was never answered (spec: X26, X27).
     InstanceOrphan "Instance-Orphan";
+    /// Our own: see [`super::InstanceBye`].
+    InstanceBye "Instance-Bye";
+    /// Our own: see [`super::InstanceState`].
+    InstanceState "Instance-State";
+    /// Our own: see [`super::InstanceRefusal`].
+    InstanceRefusal "Instance-Refusal";
+    /// Our own: see [`super::InstanceAgent`].
+    InstanceAgent "Instance-Agent";
+    /// Our own: see [`super::InstanceStore`].
+    InstanceStore "Instance-Store";
+    /// Our own: see [`super::InstanceFarEnd`].
+    InstanceFarEnd "Instance-Far-End";
 }
 
 struct Known {
