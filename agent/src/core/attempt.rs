@@ -4,7 +4,7 @@
 use crate::cluster::NodeId;
 use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
-use crate::core::env::{Env, MOVED, Owner, Timer};
+use crate::core::env::{Env, Owner, Timer, moved};
 use crate::core::event::Event;
 use crate::core::story::Outcome;
 use holdline_leg::{Leg, Passage, Setup, Signal};
@@ -83,7 +83,7 @@ impl AgentCore {
             (Phase::Moving(_), _) => {}
             // The call has long lived elsewhere.
             _ => self.with_leg(now, Owner::Far(key, epoch), |leg, ctx| {
-                leg.end(ctx, &Passage::reason(MOVED));
+                leg.end(ctx, &moved());
             }),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, Phase};
-use crate::core::env::{Env, MOVED, Timer};
+use crate::core::env::{Env, Timer, moved};
 use crate::core::event::Event;
 use crate::core::new_call::media_status;
 use bytes::Bytes;
@@ -342,12 +342,11 @@ impl Call {
 
     /// A far leg that is not in charge any more: an answer that comes now is declined.
     fn on_stale(&mut self, env: &mut Env, now: Time, epoch: u32, signal: Signal) {
-        let moved = Passage::reason(MOVED);
         let Some(far) = self.far_leg(epoch) else {
             return;
         };
         match signal {
-            Signal::Answer { .. } => far.leg.end(&mut env.ctx(now), &moved),
+            Signal::Answer { .. } => far.leg.end(&mut env.ctx(now), &moved()),
             Signal::Request { id, .. } => {
                 let reply = Signal::Reply {
                     id,

@@ -28,9 +28,7 @@ impl AgentCore {
             if self.on_probe_answer(now, node, &message) {
                 return;
             }
-        } else if node.is_none() && !self.may_call(&from) && !self.is_buried(&message) {
-            // A tag of ours is proof enough: a node that left the document may have come back
-            // with a BYE for a call that moved away from it (spec: X28, X40).
+        } else if node.is_none() && !self.may_call(&from) && !self.belongs(&message, &from) {
             return self.ignore(from, "unknown source");
         }
         match node {
@@ -219,20 +217,34 @@ impl AgentCore {
         }
     }
 
+    /// Whether a request of somebody whom we do not know belongs to a call: it names a live leg, and
+    /// comes from an address of that dialog (an SBC may speak from several). For a dialog that
+    /// moved away its tag is proof enough: a node that left the trunk document may have come back
+    /// with a BYE (spec: X28, X40).
+    fn belongs(&self, message: &Message, from: &TransportKey) -> bool {
+        let leg = self.addressed(message).and_then(|owner| self.leg(owner));
+        let own = leg.and_then(|leg| leg.dialog());
+        own.is_some_and(|dialog| dialog.speaks_from(from.remote.ip())) || self.is_buried(message)
+    }
+
+    fn leg(&self, owner: Owner) -> Option<&Leg<Owner>> {
+        match owner {
+            Owner::Near(key) => Some(&self.calls.get(key)?.near),
+            Owner::Far(key, epoch) => {
+                let call = self.calls.get(key)?;
+                let mut legs = call.far.iter().chain(&call.others);
+                Some(&legs.find(|far| far.epoch == epoch)?.leg)
+            }
+            Owner::Left(_) | Owner::Nobody => None,
+        }
+    }
+
     /// The live leg that an in-dialog request names by all three identifiers.
     fn addressed(&self, message: &Message) -> Option<Owner> {
         let Place::Leg(owner) = *self.env.tags.get(message.to_tag()?)? else {
             return None;
         };
-        let leg = match owner {
-            Owner::Near(key) => &self.calls.get(key)?.near,
-            Owner::Far(key, epoch) => {
-                let call = self.calls.get(key)?;
-                let mut legs = call.far.iter().chain(&call.others);
-                &legs.find(|far| far.epoch == epoch)?.leg
-            }
-            Owner::Left(_) | Owner::Nobody => return None,
-        };
+        let leg = self.leg(owner)?;
         leg.is_addressed_by(message).then_some(owner)
     }
 

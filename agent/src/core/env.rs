@@ -6,11 +6,12 @@ use crate::core::event::{Event, Out};
 use crate::core::left::Leftovers;
 use crate::core::pacing::Pacing;
 use crate::core::settings::Settings;
-use holdline_leg::{Ctx, Stamp};
+use bytes::Bytes;
+use holdline_leg::{Ctx, Passage, Stamp};
 use holdline_relay::{Command, Ports, StreamId};
 use holdline_wire::build::Builder;
 use holdline_wire::deadline::Deadlines;
-use holdline_wire::header::Name;
+use holdline_wire::header::{InstanceBye, Name};
 use holdline_wire::machine::Output;
 use holdline_wire::token::Tokens;
 use holdline_wire::transaction::{Layer, ServerId, Timers};
@@ -24,10 +25,26 @@ use std::time::Duration;
 const TOMB_LIFE: Duration = Duration::from_secs(64);
 /// Calls whose orphans wait for a node at most.
 const MAX_UNTOLD: usize = 10_000;
-/// The Reason (RFC 3326) of a BYE in a dialog that moved away.
-pub const MOVED: &str = "SIP;cause=200;text=\"moved\"";
+/// The Reason (RFC 3326) of a BYE in a dialog that moved away: for people. The node goes by
+/// [`InstanceBye`].
+const MOVED: &str = "SIP;cause=200;text=\"moved\"";
 /// Ended dialogs that are remembered at most.
 const MAX_TOMBS: usize = 50_000;
+
+/// What a BYE in a dialog that moved away says.
+pub const MOVED_HEADERS: [(Name<'static>, &str); 2] = [
+    (Name::Reason, MOVED),
+    (Name::InstanceBye, InstanceBye::Moved.as_str()),
+];
+
+/// The same for a leg that is ended.
+pub fn moved() -> Passage {
+    let header = |(name, value): (Name<'static>, &'static str)| {
+        let name = Bytes::from_static(name.as_str().as_bytes());
+        (name, Bytes::from_static(value.as_bytes()))
+    };
+    Passage::new(MOVED_HEADERS.map(header).into(), None)
+}
 
 /// A leg, for transactions and tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 
 use crate::cluster::{NodeId, NodeState};
 use crate::core::call::FarLeg;
-use crate::core::env::{Env, MOVED, Owner};
+use crate::core::env::{Env, MOVED_HEADERS, Owner};
 use holdline_leg::State;
 use holdline_wire::dialog::Dialog;
 use holdline_wire::header::Name;
@@ -169,8 +169,13 @@ impl Env {
         let number = self.left.next;
         let flow = self.flow(left.address);
         let told = match &mut left.what {
-            Remains::Moved(dialog) => self.say_bye(now, dialog, MOVED, Owner::Left(number)),
-            Remains::Lost(dialog) => self.say_bye(now, dialog, LOST, Owner::Left(number)),
+            Remains::Moved(dialog) => {
+                self.say_bye(now, dialog, &MOVED_HEADERS, Owner::Left(number))
+            }
+            Remains::Lost(dialog) => {
+                let lost = [(Name::Reason, LOST)];
+                self.say_bye(now, dialog, &lost, Owner::Left(number))
+            }
             Remains::Attempt(invite) => {
                 let reason = [("Reason", ELSEWHERE)];
                 let owner = Owner::Left(number);
@@ -183,10 +188,19 @@ impl Env {
         }
     }
 
-    fn say_bye(&mut self, now: Time, dialog: &mut Dialog, reason: &str, owner: Owner) -> bool {
+    fn say_bye(
+        &mut self,
+        now: Time,
+        dialog: &mut Dialog,
+        headers: &[(Name<'_>, &str)],
+        owner: Owner,
+    ) -> bool {
         let branch = self.tokens.branch();
-        let bye = dialog.request(&Method::Bye, &branch);
-        let bytes = bye.header(Name::Reason, reason).finish(None);
+        let mut bye = dialog.request(&Method::Bye, &branch);
+        for (name, value) in headers {
+            bye = bye.header(*name, value);
+        }
+        let bytes = bye.finish(None);
         let hop = dialog.next_hop();
         bytes.is_ok_and(|bytes| {
             self.layer.request(now, hop, bytes, owner, None);
@@ -211,7 +225,8 @@ impl Env {
             if let Ok(ack) = dialog.ack(said.cseq().number, &branch).finish(None) {
                 self.layer.send_ack(dialog.next_hop(), ack);
             }
-            self.say_bye(now, &mut dialog, ELSEWHERE, Owner::Nobody);
+            let reason = [(Name::Reason, ELSEWHERE)];
+            self.say_bye(now, &mut dialog, &reason, Owner::Nobody);
         }
     }
 

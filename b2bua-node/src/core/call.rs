@@ -162,6 +162,14 @@ impl Call {
         }
     }
 
+    /// The leg on `side`, to look at.
+    pub fn leg_on(&self, side: Side) -> Option<&Leg<Owner>> {
+        match side {
+            Side::Near => Some(&self.near),
+            Side::Far => self.far.as_ref(),
+        }
+    }
+
     /// The leg on `side`.
     pub fn leg(&mut self, side: Side) -> Option<&mut Leg<Owner>> {
         match side {

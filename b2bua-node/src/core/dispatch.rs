@@ -47,13 +47,25 @@ impl NodeCore {
         }
     }
 
-    /// Whether `message` deserves any reaction: it is from a peer that we know, or it names a tag
-    /// of ours, which nobody can guess (spec: X40). Responses are matched by their branch.
+    /// Whether `message` deserves any reaction: it is from a peer that we know, or it names a live
+    /// dialog and comes from an address of that, or a dialog that moved away, whose tag nobody can
+    /// guess (spec: X40). Responses are matched by their branch.
     fn is_welcome(&self, message: &Message, from: TransportKey) -> bool {
-        let named = message
-            .to_tag()
-            .is_some_and(|tag| self.env.tags.contains_key(tag));
-        !message.is_request() || named || self.env.side_of(from).is_some()
+        !message.is_request() || self.env.side_of(from).is_some() || self.belongs(message, from)
+    }
+
+    fn belongs(&self, message: &Message, from: TransportKey) -> bool {
+        let place = message.to_tag().and_then(|tag| self.env.tags.get(tag));
+        match place {
+            Some(Place::Tomb(_)) => true,
+            Some(&Place::Leg(key, side)) => {
+                let leg = self.calls.get(key).and_then(|call| call.leg_on(side));
+                let own = leg.filter(|leg| leg.is_addressed_by(message));
+                let dialog = own.and_then(|leg| leg.dialog());
+                dialog.is_some_and(|dialog| dialog.speaks_from(from.remote.ip()))
+            }
+            None => false,
+        }
     }
 
     /// Takes everything out of the transaction layer.
@@ -147,6 +159,15 @@ impl NodeCore {
             .or(self.env.side_of(from))
             .unwrap_or(Side::Near);
         match (leg, place) {
+            (Some((key, Side::Near)), _)
+                if *request.method() == Method::Bye && self.says_moved(key, request, from) =>
+            {
+                self.moved_away = Some(key);
+                self.with_leg(now, key, Side::Near, |leg, ctx| {
+                    leg.on_request(ctx, server, request, cancels);
+                });
+                self.moved_away = None;
+            }
             (Some((key, Side::Near)), _)
                 if *request.method() == Method::Bye && self.part(now, key, server, request) => {}
             (Some((key, side)), _) => {

@@ -45,6 +45,8 @@ pub struct NodeCore {
     ownership: Ownership,
     draining: bool,
     next_call: CallNumber,
+    /// The call whose BYE, being taken just now, says that it lives on elsewhere (spec: X28).
+    moved_away: Option<CallKey>,
     /// Until then the run before this one may be remembered by others.
     young_until: Time,
 }
@@ -59,6 +61,7 @@ impl NodeCore {
             calls: SlotMap::with_key(),
             draining: false,
             next_call: 0,
+            moved_away: None,
         };
         core.beat(now);
         core

@@ -59,7 +59,7 @@ impl NodeCore {
     ) {
         match phase {
             // spec: X28
-            Phase::Up if says_moved(&passage) => self.vanish(now, key),
+            Phase::Up if self.moved_away.take() == Some(key) => self.vanish(now, key),
             Phase::Replacing => self.leave(now, key),
             Phase::Claiming => self.leave_claim(key),
             Phase::Refused(_) => self.delete_replaced(now, key),
@@ -228,15 +228,4 @@ fn carrier_of(signal: &Signal) -> Option<Carrier> {
 
 fn is_refusal_of(call: &Call, signal: &Signal) -> bool {
     matches!(signal, Signal::Reply { id, status: 300.., .. } if call.offer == Some(*id))
-}
-
-/// Whether a BYE's Reason says that the call has moved to another node (spec: X28).
-pub(super) fn says_moved(passage: &Passage) -> bool {
-    passage.headers.iter().any(|(name, value)| {
-        name.eq_ignore_ascii_case(b"Reason")
-            && value
-                .to_ascii_lowercase()
-                .windows(5)
-                .any(|word| word == b"moved")
-    })
 }

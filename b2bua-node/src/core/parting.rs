@@ -3,13 +3,13 @@
 //! lets another one end the call, which the store still has (spec: X27).
 
 use crate::core::NodeCore;
-use crate::core::call::{CallKey, Phase};
+use crate::core::call::{Call, CallKey, Phase};
 use crate::core::env::Timer;
-use crate::core::pairing::says_moved;
 use holdline_leg::Passage;
 use holdline_relay::Side;
+use holdline_wire::header::{InstanceBye, Name};
 use holdline_wire::transaction::ServerId;
-use holdline_wire::{Message, Time};
+use holdline_wire::{Message, Time, TransportKey};
 
 impl NodeCore {
     /// Tells the downstream UA of the agent's BYE, which waits; false where it need not.
@@ -26,9 +26,7 @@ impl NodeCore {
         let reason = Passage::reason_of(bye);
         let known = call.near.dialog().and_then(|dialog| dialog.remote_seq);
         let in_order = known.is_none_or(|known| bye.cseq().number > known);
-        // spec: X28
-        let moved = says_moved(&reason);
-        if call.phase != Phase::Up || call.parting.is_some() || moved || !in_order {
+        if call.phase != Phase::Up || call.parting.is_some() || !in_order {
             return false;
         }
         let Some(far) = call.far.as_mut().filter(|far| far.is_up()) else {
@@ -39,6 +37,16 @@ impl NodeCore {
         let patience = self.env.config.waits.parting;
         self.env.timers.set(Timer::Parting(key), now + patience);
         true
+    }
+
+    /// Whether `bye`, in the upstream dialog of a call, is the agent's word that the call lives on
+    /// elsewhere: it comes from the trunk that made the dialog, and says so in our own header. What
+    /// a Reason says is for people (spec: X28).
+    pub(super) fn says_moved(&self, key: CallKey, bye: &Message, from: TransportKey) -> bool {
+        let said = bye.header(Name::InstanceBye).and_then(InstanceBye::parse);
+        let of_the_trunk =
+            |call: &Call| call.phase == Phase::Up && *call.trunk == from.remote.ip().to_string();
+        said == Some(InstanceBye::Moved) && self.calls.get(key).is_some_and(|c| of_the_trunk(c))
     }
 
     /// The downstream UA knows, or does not say so in time: the agent's BYE takes its course.

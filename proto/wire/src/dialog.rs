@@ -6,6 +6,7 @@ use crate::message::Message;
 use crate::method::Method;
 use crate::transport::TransportKey;
 use crate::uri::SipUri;
+use std::net::IpAddr;
 
 #[cfg(test)]
 mod tests;
@@ -121,6 +122,18 @@ pub struct Dialog {
 }
 
 impl Dialog {
+    /// Whether the peer may speak from `ip`: the address of its Contact, of a proxy that put itself
+    /// on the way (Route, Record-Route), or the one that our requests go to. A host name counts by
+    /// that last one, to which it was resolved.
+    pub fn speaks_from(&self, ip: IpAddr) -> bool {
+        let is = |uri: &str| SipUri::parse(uri).and_then(|uri| uri.ip()) == Some(ip);
+        let on_the_way =
+            |route: &str| NameAddr::parse(route.as_bytes()).is_some_and(|route| is(route.uri));
+        self.flow.remote.ip() == ip
+            || is(&self.remote_target)
+            || self.route_set.iter().any(|route| on_the_way(route))
+    }
+
     /// The dialog that a UAC sees after a response with a To tag to its INVITE (RFC 3261 12.1.2):
     /// the route set is Record-Route reversed. A response without a Contact (a provisional one
     /// may lack it) leaves the Request-URI as the remote target. `None` without a To tag, and for

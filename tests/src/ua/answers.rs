@@ -165,13 +165,13 @@ impl Ua {
         self.leg(id).session.settle();
         if self.legs[&id].cancelled {
             // The 2xx crossed our CANCEL.
-            return self.bye(now, id, &[]);
+            return self.bye(now, id);
         }
         let leg = &self.legs[&id];
         let (call, stream) = (leg.call, leg.session.stream().clone());
         self.tell(Out::Answered { call, stream });
         if usable.is_err() {
-            return self.bye(now, id, &[]);
+            return self.bye(now, id);
         }
         self.reinvite_if_due(now, id);
     }
@@ -251,7 +251,7 @@ impl Ua {
             0 | 408 | 481 => {
                 self.tell_reinvited(id, status);
                 self.leg(id).ended_by = By::Timeout;
-                self.bye(now, id, &[]);
+                self.bye(now, id);
             }
             _ => self.tell_reinvited(id, status),
         }

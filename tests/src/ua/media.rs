@@ -100,7 +100,7 @@ impl Ua {
         }
         let leg = self.leg(id);
         if std::mem::take(&mut leg.bye_due) && leg.state == State::Up {
-            return self.bye(now, id, &[]);
+            return self.bye(now, id);
         }
         self.reinvite_if_due(now, id);
     }
@@ -115,7 +115,7 @@ impl Ua {
             .map(|(id, _)| *id);
         if let Some(id) = found {
             self.leg(id).ended_by = By::Timeout;
-            self.bye(now, id, &[]);
+            self.bye(now, id);
         }
     }
 

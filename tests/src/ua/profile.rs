@@ -38,6 +38,8 @@ pub struct Profile {
     pub ptime: u16,
     /// Whether it wants media; without, the port of every stream is 0 (RFC 3264 section 5.1).
     pub media: bool,
+    /// Headers of each BYE that it sends: a Reason, or what no user agent should say.
+    pub bye_headers: Vec<(String, String)>,
     /// The SIP timers.
     pub timers: Timers,
 }
@@ -55,6 +57,7 @@ impl Profile {
             formats: vec![8, 0, 101],
             ptime: 20,
             media: true,
+            bye_headers: Vec::new(),
             timers: Timers::default(),
         }
     }

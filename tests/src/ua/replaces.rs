@@ -77,6 +77,6 @@ impl Ua {
             stream,
         });
         self.leg(old).quiet = true;
-        self.bye(now, old, &[]);
+        self.bye(now, old);
     }
 }

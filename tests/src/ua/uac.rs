@@ -149,14 +149,14 @@ impl Ua {
                 }
             }
             State::Ringing => self.refuse(now, id, 486),
-            State::Up if self.legs[&id].unacked.is_empty() => self.bye(now, id, &[]),
+            State::Up if self.legs[&id].unacked.is_empty() => self.bye(now, id),
             State::Up => self.leg(id).bye_due = true,
             State::Ending => {}
         }
     }
 
     /// Sends BYE and counts the dialog as over (RFC 3261 15.1.1).
-    pub(super) fn bye(&mut self, now: Time, id: LegId, headers: &[(String, String)]) {
+    pub(super) fn bye(&mut self, now: Time, id: LegId) {
         let leg = self.leg(id);
         leg.state = State::Ending;
         for unacked in std::mem::take(&mut leg.unacked) {
@@ -167,6 +167,7 @@ impl Ua {
         }
         let ended = self.legs[&id].id();
         self.remember_ended(now, ended);
-        self.request_in(now, id, &Method::Bye, Sent::Bye, headers, None);
+        let headers = self.profile.bye_headers.clone();
+        self.request_in(now, id, &Method::Bye, Sent::Bye, &headers, None);
     }
 }

@@ -2,7 +2,6 @@
 
 use super::world::text;
 use super::*;
-use crate::core::env::MOVED;
 use holdline_wire::header::Name;
 use holdline_wire::{Message, Method};
 
@@ -101,7 +100,8 @@ fn an_old_node_that_lives_after_all_is_told_that_the_call_moved() {
     world.nodes[old].alive = true;
     world.pass(seconds(2));
     let bye = world.node_got(old, "BYE");
-    assert_eq!(bye.text(Name::Reason).as_deref(), Some(MOVED));
+    assert_eq!(bye.text(Name::InstanceBye).as_deref(), Some("moved"));
+    assert!(bye.header(Name::Reason).is_some(), "for people");
     assert_eq!(
         (bye.call_id(), bye.to_tag()),
         (&*left.call_id, Some(&*left.local_tag))

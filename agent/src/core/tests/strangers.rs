@@ -113,3 +113,25 @@ fn options_that_ask_what_is_not_there_are_refused() {
         }
     }
 }
+
+/// An SBC says BYE from another interface than those that may call: its dialog names it.
+// spec: X40
+#[test]
+fn a_request_from_an_address_that_its_dialog_names_is_taken_and_from_no_other() {
+    let mut world = World::with_nodes(1);
+    let route = "Record-Route: <sip:192.0.2.7;lr>\r\n";
+    let mut call = world.call_up_with(route);
+    let branch = world.branch();
+    let bye = world::in_dialog(&mut call.pbx, &holdline_wire::Method::Bye, &branch, None);
+    for stranger in ["192.0.2.9:5060", "192.0.2.70:5060"] {
+        let from = TransportKey::udp(addr(AGENT), addr(stranger));
+        let bytes = bye.clone();
+        world.input(Input::Message { from, bytes });
+    }
+    assert_eq!((world.core.live_calls(), world.strangers_got), (1, 0));
+    let from = TransportKey::udp(addr(AGENT), addr("192.0.2.7:5062"));
+    world.input(Input::Message { from, bytes: bye });
+    let bye = world.node_got(0, "BYE");
+    world.node_responds(0, &bye, 200, None);
+    world.no_trace();
+}

@@ -17,8 +17,7 @@ fn moved() -> (Bench, Bench, Up) {
 #[test]
 fn a_bye_that_says_moved_is_never_relayed() {
     let (mut a, b, mut up) = moved();
-    let reason = [(Name::Reason, "SIP;cause=200;text=\"Moved\"")];
-    a.agent_requests(&mut up.agent, Method::Bye, &reason);
+    a.agent_requests(&mut up.agent, Method::Bye, &[(Name::InstanceBye, "moved")]);
     a.agent_gets("200");
     a.quiet();
     assert_eq!((a.core.live_calls(), a.core.ports_in_use()), (0, 0));
@@ -27,6 +26,47 @@ fn a_bye_that_says_moved_is_never_relayed() {
     a.ua_gets("200");
     a.quiet();
     assert_eq!(b.store.borrow().live(), 1, "the moved call's row stays");
+}
+
+/// Words of a Reason are people's: a caller who was taken out of a conference has not moved.
+// spec: X28
+#[test]
+fn a_hang_up_whose_reason_speaks_of_moving_is_a_hang_up() {
+    for text in ["Participant removed", "Moved Temporarily", "moved"] {
+        let mut bench = Bench::new();
+        let mut up = bench.establish("c1");
+        let reason = format!("SIP;cause=200;text=\"{text}\"");
+        bench.agent_requests(&mut up.agent, Method::Bye, &[(Name::Reason, &reason)]);
+        let bye = bench.ua_gets("BYE");
+        assert_eq!(bye.text(Name::Reason).as_deref(), Some(&*reason));
+        bench.ua_responds(&bye, 200, None);
+        bench.agent_gets("200");
+        assert_eq!(bench.core.live_calls(), 0);
+    }
+}
+
+/// The downstream UA cannot make a call vanish, nor can another host of the agents' network.
+// spec: X28
+#[test]
+fn only_the_trunk_that_made_a_dialog_says_that_it_moved() {
+    let mut bench = Bench::new();
+    let mut up = bench.establish("c1");
+    let branch = bench.branch();
+    let moved = [(Name::InstanceBye, "moved")];
+    let bye = in_dialog(&mut up.agent, &Method::Bye, &branch, &moved, None);
+    bench.receive("127.0.0.99:5060", bye);
+    let bye = bench.ua_gets("BYE");
+    assert!(
+        bye.header(Name::InstanceBye).is_none(),
+        "it stays between agent and node"
+    );
+    let mut bench = Bench::new();
+    let mut up = bench.establish("c1");
+    let branch = bench.branch();
+    let bye = in_dialog(&mut up.ua, &Method::Bye, &branch, &moved, None);
+    bench.ua_sends(bye);
+    let bye = bench.agent_gets("BYE");
+    assert!(bye.header(Name::InstanceBye).is_none());
 }
 
 // spec: X28

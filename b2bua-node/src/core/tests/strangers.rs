@@ -36,16 +36,47 @@ fn a_malformed_request_of_a_peer_is_refused_and_counted() {
     assert_eq!(bench.core.live_calls(), 0);
 }
 
-/// Whoever names a tag of 96 random bits is part of the call, whatever his address.
+/// An SBC has several addresses: one that its dialog names is the peer's own.
+// spec: X40
 #[test]
-fn a_peer_inside_a_dialog_may_move() {
+fn a_peer_inside_a_dialog_speaks_from_any_address_that_the_dialog_names() {
+    let mut bench = Bench::new();
+    bench.agent_sends(invite("c1", "", OFFER));
+    bench.agent_gets("100");
+    let downstream = bench.ua_gets("INVITE");
+    let contact = "192.0.2.66:5062";
+    bench.ua_sends(response(&downstream, 200, "ua-tag", contact, Some(ANSWER)));
+    // It goes to the Contact, which is not where the bench has its downstream UA.
+    bench.agent_gets("ACK");
+    bench.agent_gets("200");
+    let flow = TransportKey::udp(addr(UA), bench.address);
+    let mut ua = Dialog::uas(&downstream, "ua-tag", flow).unwrap();
+    let branch = bench.branch();
+    let bye = in_dialog(&mut ua, &Method::Bye, &branch, &[], None);
+    bench.receive("192.0.2.66:5099", bye);
+    let got = bench
+        .to_agent
+        .iter()
+        .any(|message| *message.method() == Method::Bye);
+    assert!(got, "the agent hears of it");
+}
+
+/// A tag that was overheard ends nobody's call.
+// spec: X40
+#[test]
+fn a_stranger_who_knows_a_dialog_gets_no_answer() {
     let mut bench = Bench::new();
     let mut up = bench.establish("c1");
     let branch = bench.branch();
     let bye = in_dialog(&mut up.ua, &Method::Bye, &branch, &[], None);
     bench.receive("192.0.2.66:5060", bye);
-    bench.agent_gets("200");
-    bench.agent_gets("BYE");
+    bench.quiet();
+    assert_eq!(bench.core.live_calls(), 1);
+    assert!(
+        bench
+            .events
+            .contains(&Event::UnknownSource(addr("192.0.2.66:5060")))
+    );
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl InstanceBye {
     }
 
     /// The header value.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             InstanceBye::Moved => "moved",
         }
@@ -77,7 +77,7 @@ impl InstanceState {
     }
 
     /// The header value.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             InstanceState::Active => "active",
             InstanceState::Draining => "draining",
@@ -127,7 +127,7 @@ impl InstanceRefusal {
     }
 
     /// The header value; also the cause in logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             InstanceRefusal::Full => "full",
             InstanceRefusal::NoPort => "no_port",

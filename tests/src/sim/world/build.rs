@@ -52,7 +52,20 @@ pub(super) fn node_ports(plan: &Plan, n: usize) -> (u16, u16) {
 
 pub(super) fn ua(ip: &str, seed: u64, purpose: u8) -> Ua {
     let sip = address(&format!("{ip}:5060"));
-    let mut ua = Ua::new(Profile::new(sip), Tokens::new(seed_bytes(seed, purpose)));
+    // What others say is never taken for what agent and node say to each other.
+    let alike = [
+        (
+            "Reason",
+            "SIP;cause=301;text=\"Moved Permanently; participant removed\"",
+        ),
+        ("Instance-Bye", "moved"),
+    ];
+    let alike = alike.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let profile = Profile {
+        bye_headers: alike.into(),
+        ..Profile::new(sip)
+    };
+    let mut ua = Ua::new(profile, Tokens::new(seed_bytes(seed, purpose)));
     let ports = ua::ports(sip.ip(), 10_000, 27_000);
     ua.handle(Time::ZERO, Input::Other(ua::In::Ports(ports)));
     ua
