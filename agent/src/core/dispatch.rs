@@ -131,8 +131,12 @@ impl AgentCore {
                     self.on_cluster(now, event);
                 }
                 self.note_farewell(owner, *message.method() == Method::Bye, message.status());
-                if let Owner::Left(number) = owner {
-                    self.env.left_answered(now, number, &message, from);
+                match owner {
+                    Owner::Left(number) => self.env.left_answered(now, number, &message, from),
+                    Owner::Told(number) => {
+                        self.env.told_answered(now, number, message.status());
+                    }
+                    _ => {}
                 }
                 self.with_leg(now, owner, |leg, ctx| {
                     leg.on_response(ctx, client, &message, from)
@@ -144,8 +148,10 @@ impl AgentCore {
                 transport,
             } => {
                 self.note_farewell(owner, true, 408);
-                if let Owner::Left(number) = owner {
-                    self.env.left_unanswered(number);
+                match owner {
+                    Owner::Left(number) => self.env.left_unanswered(now, number),
+                    Owner::Told(number) => self.env.told_answered(now, number, 408),
+                    _ => {}
                 }
                 if !transport {
                     self.note_timeout(now, owner);
@@ -235,7 +241,7 @@ impl AgentCore {
                 let mut legs = call.far.iter().chain(&call.others);
                 Some(&legs.find(|far| far.epoch == epoch)?.leg)
             }
-            Owner::Left(_) | Owner::Nobody => None,
+            Owner::Left(_) | Owner::Told(_) | Owner::Nobody => None,
         }
     }
 
@@ -270,7 +276,7 @@ impl AgentCore {
                         .map(|far| &mut far.leg),
                 )
             }
-            Owner::Left(_) | Owner::Nobody => return,
+            Owner::Left(_) | Owner::Told(_) | Owner::Nobody => return,
         };
         if let Some(leg) = leg {
             step(leg, &mut self.env.ctx(now));

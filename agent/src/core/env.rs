@@ -6,16 +6,16 @@ use crate::core::event::{Event, Out};
 use crate::core::left::Leftovers;
 use crate::core::pacing::Pacing;
 use crate::core::settings::Settings;
+use crate::core::telling::Telling;
 use bytes::Bytes;
 use holdline_leg::{Ctx, Passage, Stamp};
 use holdline_relay::{Command, Ports, StreamId};
-use holdline_wire::build::Builder;
 use holdline_wire::deadline::Deadlines;
 use holdline_wire::header::{InstanceBye, Name};
 use holdline_wire::machine::Output;
 use holdline_wire::token::Tokens;
 use holdline_wire::transaction::{Layer, ServerId, Timers};
-use holdline_wire::{Method, Time, TransportKey};
+use holdline_wire::{Time, TransportKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,8 +23,6 @@ use std::time::Duration;
 /// How long an ended or moved-away dialog is still answered (64*T1, RFC 3261 17.1.2.2, doubled:
 /// a paused node's BYE comes late; spec: X28).
 const TOMB_LIFE: Duration = Duration::from_secs(64);
-/// Calls whose orphans wait for a node at most.
-const MAX_UNTOLD: usize = 10_000;
 /// The Reason (RFC 3326) of a BYE in a dialog that moved away: for people. The node goes by
 /// [`InstanceBye`].
 const MOVED: &str = "SIP;cause=200;text=\"moved\"";
@@ -55,6 +53,8 @@ pub enum Owner {
     Far(CallKey, u32),
     /// What a node is told of something that a call left there.
     Left(u64),
+    /// What a node is told of orphans.
+    Told(u64),
     /// A BYE that nobody waits for.
     Nobody,
 }
@@ -107,8 +107,8 @@ pub struct Env {
     pub probes: BTreeMap<NodeId, VecDeque<(ProbeId, Box<str>)>>,
     /// What calls left on nodes that may live after all.
     pub left: Leftovers,
-    /// Orphans of which no node could be told so far.
-    pub untold: Vec<Vec<(Name<'static>, String)>>,
+    /// Orphans that nodes are told of.
+    pub telling: Telling,
     pub touched: BTreeSet<CallKey>,
     pub relay: Vec<Command>,
     pub outputs: VecDeque<Output<Out>>,
@@ -140,7 +140,7 @@ impl Env {
             invites: HashMap::new(),
             probes: BTreeMap::new(),
             left: Leftovers::default(),
-            untold: Vec::new(),
+            telling: Telling::default(),
             touched: BTreeSet::new(),
             relay: Vec::new(),
             outputs: VecDeque::new(),
@@ -189,43 +189,6 @@ impl Env {
     pub fn forget(&mut self, number: u64) {
         if let Some(tag) = self.tombs.remove(&number) {
             self.tags.remove(&tag);
-        }
-    }
-
-    /// A node is usable: it hears of the orphans that nobody could be told of.
-    pub fn tell_untold(&mut self, now: Time) {
-        for orphans in std::mem::take(&mut self.untold) {
-            self.tell_orphans(now, orphans);
-        }
-    }
-
-    /// A call is over of which attempts died with their nodes: a node is told, so that they end
-    /// at the far end too (spec: X26, X27).
-    pub fn tell_orphans(&mut self, now: Time, orphans: Vec<(Name<'static>, String)>) {
-        if orphans.is_empty() {
-            return;
-        }
-        let chosen = self.cluster.choose(now, &mut self.tokens, &[], true);
-        let Some(address) = chosen.and_then(|node| self.cluster.address(node)) else {
-            if self.untold.len() < MAX_UNTOLD {
-                self.untold.push(orphans);
-            }
-            return;
-        };
-        let flow = self.flow(address);
-        let (branch, tag) = (self.tokens.branch(), self.tokens.tag());
-        let mut options = Builder::request(&Method::Options, &format!("sip:{address}"))
-            .via(&flow, &branch)
-            .header(Name::MaxForwards, 1)
-            .header(Name::From, format_args!("{};tag={tag}", self.stamp.contact))
-            .header(Name::To, format_args!("<sip:{address}>"))
-            .header(Name::CallId, self.tokens.call_id())
-            .header(Name::CSeq, "1 OPTIONS");
-        for (name, value) in orphans {
-            options = options.header(name, value);
-        }
-        if let Ok(bytes) = options.finish(None) {
-            self.layer.request(now, flow, bytes, Owner::Nobody, None);
         }
     }
 

@@ -184,6 +184,11 @@ pub enum Event {
         /// The operating system's error number.
         errno: i32,
     },
+    /// There was no room to remember more of what calls left behind: the oldest of it is forgotten.
+    Forgotten {
+        /// What it was.
+        what: &'static str,
+    },
     /// A node's name for the reader of a log.
     NodeJoined {
         /// Its number.

@@ -28,6 +28,7 @@ impl AgentCore {
             return self.withhold(now, node, verdict, whose);
         }
         self.end_attempts(now, node, &whose);
+        self.env.tell_others(now, node);
         let line = self.line_of(now, node, &whose);
         let is_up = |(_, key): &&(Rank, CallKey)| {
             let call = self.calls.get(*key);

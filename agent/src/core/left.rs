@@ -4,6 +4,7 @@
 use crate::cluster::{NodeId, NodeState};
 use crate::core::call::FarLeg;
 use crate::core::env::{Env, MOVED_HEADERS, Owner};
+use crate::core::event::Event;
 use holdline_leg::State;
 use holdline_wire::dialog::Dialog;
 use holdline_wire::header::Name;
@@ -94,11 +95,29 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    fn keep(&mut self, since: Time, left: Left) {
-        if self.count < KEPT_MAX {
-            self.count += 1;
-            let kept = self.kept.entry(left.address).or_default();
-            kept.push_back((since, left));
+    /// Keeps one more; true where the oldest had to give way, though its time was not over.
+    fn keep(&mut self, now: Time, since: Time, left: Left) -> bool {
+        if self.count >= KEPT_MAX {
+            self.expire(now);
+        }
+        let full = self.count >= KEPT_MAX;
+        if full {
+            self.drop_oldest();
+        }
+        self.count += 1;
+        let kept = self.kept.entry(left.address).or_default();
+        kept.push_back((since, left));
+        full
+    }
+
+    fn drop_oldest(&mut self) {
+        let first = |(address, kept): (&SocketAddr, &VecDeque<(Time, Left)>)| {
+            Some((kept.front()?.0, *address))
+        };
+        let oldest = self.kept.iter().filter_map(first).min();
+        let kept = oldest.and_then(|(_, address)| self.kept.get_mut(&address));
+        if kept.is_some_and(|kept| kept.pop_front().is_some()) {
+            self.count -= 1;
         }
     }
 
@@ -135,11 +154,18 @@ impl Env {
     /// lived all the time.
     pub fn leave(&mut self, now: Time, left: Left) {
         let address = left.address;
-        self.left.keep(now, left);
+        self.keep_left(now, now, left);
         let node = self.cluster.node_at(address);
         let state = node.and_then(|node| self.cluster.state(node));
         if state == Some(NodeState::Alive) {
             self.tell_left(now, address);
+        }
+    }
+
+    fn keep_left(&mut self, now: Time, since: Time, left: Left) {
+        if self.left.keep(now, since, left) {
+            let what = "what calls left on nodes that were held for dead";
+            self.event(Event::Forgotten { what });
         }
     }
 
@@ -232,11 +258,66 @@ impl Env {
 
     /// It said nothing: it is told again when it answers the next time. Not of an INVITE: it does
     /// not know that, or it would have refused it.
-    pub fn left_unanswered(&mut self, number: u64) {
+    pub fn left_unanswered(&mut self, now: Time, number: u64) {
         if let Some((since, left)) = self.left.told.remove(&number)
             && !matches!(left.what, Remains::Attempt(_))
         {
-            self.left.keep(since, left);
+            self.keep_left(now, since, left);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdline_wire::dialog::DialogId;
+
+    fn left(node: u8) -> Left {
+        let address = SocketAddr::from(([127, 0, 0, node], 5060));
+        let name = || "x".into();
+        let id = DialogId {
+            call_id: name(),
+            local_tag: name(),
+            remote_tag: name(),
+        };
+        let dialog = Dialog {
+            id,
+            local: Box::default(),
+            remote: Box::default(),
+            remote_target: name(),
+            route_set: Vec::new(),
+            local_seq: 1,
+            remote_seq: None,
+            flow: TransportKey::udp(address, address),
+        };
+        Left {
+            address,
+            incarnation: None,
+            what: Remains::Moved(dialog),
+        }
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    // spec: X56
+    #[test]
+    fn what_is_old_makes_room_for_what_is_new() {
+        let mut all = Leftovers::default();
+        for _ in 0..KEPT_MAX {
+            assert!(!all.keep(at(0), at(0), left(1)));
+        }
+        // An hour later those of then are nothing any more.
+        assert!(!all.keep(at(3600), at(3600), left(2)));
+        assert_eq!(all.len(), (1, 0));
+        for _ in 1..KEPT_MAX {
+            assert!(!all.keep(at(3601), at(3601), left(1)));
+        }
+        // Full within an hour: the oldest gives way, and that is told.
+        assert!(all.keep(at(3602), at(3602), left(3)));
+        assert_eq!(all.len(), (KEPT_MAX, 0));
+        let (oldest, newest) = (left(2).address, left(3).address);
+        assert_eq!((all.take(oldest).len(), all.take(newest).len()), (0, 1));
     }
 }

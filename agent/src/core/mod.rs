@@ -15,6 +15,7 @@ mod pacing;
 mod settings;
 mod status;
 mod story;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod transfer;

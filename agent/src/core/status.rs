@@ -106,7 +106,7 @@ pub(super) fn status(core: &AgentCore, now: Time) -> Status {
         draining: core.draining,
         dry_run: core.env.settings.moving.dry_run,
         ready: !core.draining && core.env.cluster.any_alive(),
-        failovers: core.failovers.told.iter().map(story).collect(),
+        failovers: core.failovers.told().into_iter().map(story).collect(),
     }
 }
 

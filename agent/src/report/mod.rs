@@ -26,6 +26,7 @@ pub struct Reporter {
     trunk_version: IntGauge,
     ignored: IntCounterVec,
     ports_refused: IntCounter,
+    forgotten: IntCounter,
     calls: IntGauge,
     moving: IntGauge,
     ports_used: IntGauge,
@@ -79,6 +80,10 @@ impl Reporter {
                 "sip_ignored_total",
                 "Messages not answered.",
                 "reason",
+            ),
+            forgotten: counter(
+                "forgotten_total",
+                "What calls left on nodes, forgotten for want of room.",
             ),
             ports_refused: counter("media_ports_refused_total", "Media ports not opened."),
             calls: gauge("calls", "Live calls."),
@@ -155,6 +160,13 @@ impl Reporter {
             Event::PortRefused { local, errno } => {
                 self.ports_refused.inc();
                 warn!(%local, errno, "media port could not be opened");
+            }
+            Event::Forgotten { what } => {
+                self.forgotten.inc();
+                warn!(
+                    what,
+                    "too much to remember at a time: the oldest is forgotten"
+                );
             }
             other => self.trunk(other),
         }

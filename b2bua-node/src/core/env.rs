@@ -62,8 +62,8 @@ pub(super) enum Asked {
     Keep(CallKey),
     /// A call that is not answered.
     Note(CallKey),
-    /// A call that has no caller any more; and the one whose INVITE waits for it.
-    Orphan(Option<CallKey>),
+    /// A call that has no caller any more, whose trunk it is; and the one whose INVITE waits for it.
+    Orphan(DialogId, Box<str>, Option<CallKey>),
     /// A failover call.
     Claim(CallKey),
     /// The check after a pause.
@@ -102,6 +102,8 @@ pub(super) struct Env {
     pub store_up: bool,
     /// Calls that are over, of which the store does not know that yet.
     pub untold: VecDeque<DialogId>,
+    /// Calls without a caller, and their trunks, of which the store could not tell yet.
+    pub orphans: VecDeque<(DialogId, Box<str>)>,
     tombs: BTreeMap<u64, Box<str>>,
     next_tomb: u64,
 }
@@ -134,6 +136,7 @@ impl Env {
             store_up: true,
             claimed: BTreeMap::new(),
             untold: VecDeque::new(),
+            orphans: VecDeque::new(),
             tombs: BTreeMap::new(),
             next_tomb: 0,
             config,

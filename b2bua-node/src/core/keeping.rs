@@ -122,7 +122,9 @@ impl NodeCore {
                 self.note_replied(now, key, &reply.answer);
                 self.pump(now, key);
             }
-            Asked::Orphan(waiter) => self.orphan_replied(now, waiter, &reply.answer),
+            Asked::Orphan(upstream, trunk, waiter) => {
+                self.orphan_replied(now, (upstream, trunk), waiter, &reply.answer);
+            }
             Asked::Claim(key) => self.claim_replied(now, key, reply.answer),
             Asked::Check(keys) => self.check_replied(now, &keys, &reply.answer),
             Asked::Refer(key, id, passage) => {
@@ -152,6 +154,7 @@ impl NodeCore {
         for upstream in std::mem::take(&mut self.env.untold) {
             self.env.take_off(now, upstream);
         }
+        self.take_back_again(now);
     }
 
     fn kept(&mut self, now: Time, key: CallKey, answer: &Answer) {

@@ -168,13 +168,46 @@ impl NodeCore {
         trunk: Box<str>,
         waiter: Option<CallKey>,
     ) -> bool {
-        let op = Op::Orphan { upstream, trunk };
-        self.env.ask(now, op, Asked::Orphan(waiter)).is_some()
+        let op = Op::Orphan {
+            upstream: upstream.clone(),
+            trunk: trunk.clone(),
+        };
+        let asked = Asked::Orphan(upstream.clone(), trunk.clone(), waiter);
+        let asked = self.env.ask(now, op, asked).is_some();
+        if !asked {
+            self.take_back_later(now, upstream, trunk);
+        }
+        asked
+    }
+
+    /// The store does not answer: the agent has told this node alone, so it is asked again. Beyond
+    /// four times the capacity the oldest ring on to their own end.
+    fn take_back_later(&mut self, now: Time, upstream: DialogId, trunk: Box<str>) {
+        if self.env.orphans.len() >= self.env.config.capacity * 4 {
+            self.env.orphans.pop_front();
+        }
+        self.env.orphans.push_back((upstream, trunk));
+        let retry = self.env.config.waits.retry;
+        self.env.timers.set(Timer::Clear, now + retry);
+    }
+
+    /// The store may answer again.
+    pub(super) fn take_back_again(&mut self, now: Time) {
+        for (upstream, trunk) in std::mem::take(&mut self.env.orphans) {
+            self.take_back(now, upstream, trunk, None);
+        }
     }
 
     /// The store's word about a call that has no caller any more.
-    pub(super) fn orphan_replied(&mut self, now: Time, waiter: Option<CallKey>, answer: &Answer) {
+    pub(super) fn orphan_replied(
+        &mut self,
+        now: Time,
+        (upstream, trunk): (DialogId, Box<str>),
+        waiter: Option<CallKey>,
+        answer: &Answer,
+    ) {
         match answer {
+            Answer::Down => self.take_back_later(now, upstream, trunk),
             Answer::Rings(attempt) => self.cancel_orphan(now, attempt),
             Answer::Found(record) => self.farewell(now, record, TAKEN_BACK),
             _ => {}

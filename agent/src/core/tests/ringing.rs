@@ -1,6 +1,6 @@
 //! Calls that are being set up when their node dies, or refuses.
 
-use super::world::text;
+use super::world::{node_address, text};
 use super::*;
 use holdline_wire::Message;
 use holdline_wire::header::{Name, Replaces};
@@ -226,6 +226,37 @@ fn an_attempt_whose_caller_left_is_taken_back_by_another_node() {
         assert_eq!(told_orphans(&world), [named]);
         world.no_trace();
     }
+}
+
+/// Of two nodes that die, the second one just when it is told what the first one left ringing.
+// spec: X26, X56
+#[test]
+fn orphans_that_a_dying_node_is_told_of_are_told_to_another_one() {
+    let mut world = World::with_nodes(3);
+    let calls: Vec<_> = (0..24).map(|_| world.call("")).collect();
+    let (first, second, third) = (0, 1, 2);
+    for (_, node, placed) in &calls {
+        world.node_responds(*node, placed, 180, None);
+    }
+    // One is found at once, the other only by its silence.
+    world.nodes[second].refuses = false;
+    world.kill(first);
+    world.kill(second);
+    for (invite, node, _) in &calls {
+        if *node == first {
+            world.pbx_cancels(invite);
+        }
+    }
+    world.pass(seconds(8));
+    let there = node_address(third);
+    let told = world.probes.iter().filter(|(flow, _)| flow.remote == there);
+    let told: Vec<_> = told.flat_map(|(_, probe)| orphans(probe)).collect();
+    let left: Vec<_> = calls.iter().filter(|(_, node, _)| *node == first).collect();
+    assert!(left.len() > 3, "some rang at the first node");
+    for (_, _, placed) in left {
+        assert!(told.contains(&orphan_of(placed)), "still rings");
+    }
+    assert!(world.core.env.telling.is_empty());
 }
 
 /// The node was only parted from everybody: it has heard of no CANCEL, and rings on.

@@ -91,6 +91,25 @@ fn an_orphan_that_rang_gets_a_bye_too() {
     b.quiet();
 }
 
+/// The agent has told this node and no other: it does not forget because the store is away.
+// spec: X26, X56
+#[test]
+fn an_orphan_is_taken_back_when_the_store_is_there_again() {
+    let (mut a, mut b) = two();
+    a.agent_sends(invite("c1", "", OFFER));
+    a.ua_gets("INVITE");
+    b.mode = StoreMode::Down;
+    b.agent_sends(options(1, &orphan("c1")));
+    b.agent_gets("200");
+    b.pass(Duration::from_secs(10));
+    b.quiet();
+    b.mode = StoreMode::Prompt;
+    b.pass(Duration::from_secs(2));
+    b.ua_gets("CANCEL");
+    b.pass(Duration::from_secs(40));
+    assert_eq!(b.core.store_waiting(), 0);
+}
+
 /// The dead node had the answer, and the agent had not.
 // spec: X26
 #[test]
