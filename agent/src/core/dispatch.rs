@@ -216,6 +216,7 @@ impl AgentCore {
                 let allow = Some((Name::Allow, ALLOW.to_string()));
                 self.env.refuse(now, server, status, allow);
             }
+            method if method.needs_dialog() => self.env.refuse(now, server, 481, None),
             _ => {
                 let allow = Some((Name::Allow, ALLOW.to_string()));
                 self.env.refuse(now, server, 405, allow);

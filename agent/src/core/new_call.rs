@@ -32,15 +32,15 @@ impl AgentCore {
         invite: &Message,
         from: TransportKey,
     ) {
-        if let Some((status, header)) = self.refusal(invite) {
-            return self.env.refuse_call(now, server, status, header);
-        }
+        let hops = match self.admitted(invite) {
+            Ok(hops) => hops,
+            Err((status, header)) => return self.env.refuse_call(now, server, status, header),
+        };
         let replacing = match self.replaced_by(invite) {
             Ok(replacing) => replacing,
             Err(status) => return self.env.refuse_call(now, server, status, None),
         };
-        let hops = invite.max_forwards().unwrap_or(70);
-        let mut kept = Kept::of(server, invite, Passage::of(invite), hops.saturating_sub(1));
+        let mut kept = Kept::of(server, invite, Passage::of(invite), hops);
         let env = &mut self.env;
         kept.emergency |= env.settings.moving.is_emergency(kept.callee.as_str());
         let place = MediaPlace {
@@ -78,20 +78,18 @@ impl AgentCore {
         }
     }
 
-    /// Why the call is not taken at all: a status and a header that belongs to it.
-    fn refusal(&self, invite: &Message) -> Option<(u16, Option<(Name<'static>, String)>)> {
+    /// The call's Max-Forwards for the next hop, or why it is not taken at all: a status and a
+    /// header that belongs to it.
+    fn admitted(&self, invite: &Message) -> Result<u32, (u16, Option<(Name<'static>, String)>)> {
         let retry = || Some((Name::RetryAfter, RETRY_AFTER.to_string()));
-        let unserved = unserved(invite);
-        if unserved.is_some() {
-            return unserved;
+        if let Some(unserved) = unserved(invite) {
+            return Err(unserved);
         }
-        if invite.max_forwards() == Some(0) {
-            return Some((483, None));
-        }
+        let hops = invite.forwards_left().map_err(|status| (status, None))?;
         if self.draining || self.calls.len() >= self.env.settings.max_calls {
-            return Some((503, retry()));
+            return Err((503, retry()));
         }
-        None
+        Ok(hops)
     }
 
     /// Sends the call to a node that was not tried yet.

@@ -14,8 +14,6 @@ const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, REFER, NOT
 const SUPPORTED: [&str; 2] = ["replaces", "timer"];
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: &str = "5";
-/// Where a request says nothing (RFC 3261 8.1.1.6).
-const MAX_FORWARDS: u32 = 70;
 
 /// Why an INVITE does not become a call, and what its refusal says beside.
 struct Refusal(u16, Vec<(Name<'static>, String)>);
@@ -80,6 +78,7 @@ impl NodeCore {
                     self.env.answer(now, side, server, status, &headers);
                 }
             }
+            method if method.needs_dialog() => self.env.answer(now, side, server, 481, &[]),
             _ => self
                 .env
                 .answer(now, side, server, 405, &[(Name::Allow, ALLOW.to_owned())]),
@@ -92,7 +91,7 @@ impl NodeCore {
             // Calls from the cluster towards the calling server are not routed by the node yet.
             return Err(Refusal::bare(403));
         }
-        let forwards = forwards_left(invite)?;
+        let forwards = invite.forwards_left().map_err(Refusal::bare)?;
         served(invite)?;
         if self.draining {
             return Err(Refusal::for_now());
@@ -123,17 +122,6 @@ impl NodeCore {
             .claimant
             .is_some_and(|claimant| self.calls.contains_key(claimant));
         (named && !claimed).then_some(key)
-    }
-}
-
-fn forwards_left(request: &Message) -> Result<u32, Refusal> {
-    let Some(text) = request.text(Name::MaxForwards) else {
-        return Ok(MAX_FORWARDS);
-    };
-    match text.parse::<u32>() {
-        Ok(0) => Err(Refusal::bare(483)),
-        Ok(left) => Ok(left.min(255) - 1),
-        Err(_) => Err(Refusal::bare(400)),
     }
 }
 

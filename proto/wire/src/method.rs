@@ -25,6 +25,16 @@ pub enum Method {
 }
 
 impl Method {
+    /// Whether it only has a meaning inside a dialog: outside of any the answer is 481 (RFC 3261
+    /// section 15.1.2, RFC 3262 section 3, RFC 3311 section 5.2, RFC 6086 section 4.2.2, RFC 6665
+    /// section 4.1.3).
+    pub fn needs_dialog(&self) -> bool {
+        matches!(
+            self,
+            Method::Bye | Method::Prack | Method::Update | Method::Info | Method::Notify
+        )
+    }
+
     /// The method whose name is `name`.
     pub fn from_name(name: &str) -> Method {
         match name {

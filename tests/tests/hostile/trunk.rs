@@ -3,11 +3,11 @@
 
 use crate::gauge::{Metrics, assert_healthy};
 use crate::{assert_unharmed, plan};
+use holdline_corpus::others;
 use holdline_tests::rig::{AGENT, Block, Error, Moment, Rig, SIP_PORT, binary, build, get};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -161,24 +161,14 @@ fn broken_answers(good: &[u8]) -> Vec<(&'static str, Answer)> {
     ]
 }
 
-/// The files of JSONTestSuite; none of them is a trunk document. Says so loudly where they are
-/// not there.
+/// A few documents of ours and, where they are at hand, the files of JSONTestSuite; none of them is
+/// a trunk document.
 fn suite() -> Vec<Vec<u8>> {
-    let root = std::env::var_os("HOLDLINE_TESTDATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/testdata"),
-        PathBuf::from,
-    );
-    let folder = root.join("json/test_parsing");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        let note = format!("SKIPPED: no {}; set HOLDLINE_TESTDATA\n", folder.display());
-        std::io::stderr().write_all(note.as_bytes()).unwrap();
-        return vec![b"[".to_vec(), b"{}".to_vec(), b"[\"\\ud800\"]".to_vec()];
-    };
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|end| end == "json"));
-    paths.sort();
-    let files = paths.iter().map(std::fs::read);
-    files.collect::<Result<_, _>>().unwrap()
+    let own: [&[u8]; 3] = [b"[", b"{}", b"[\"\\ud800\"]"];
+    let mut files = own.map(<[u8]>::to_vec).to_vec();
+    let others = others::files("json/test_parsing", ".json").into_iter();
+    files.extend(others.map(|(_, bytes)| bytes));
+    files
 }
 
 /// An agent beside the one with calls: its name, pages, and the path that it asks.
@@ -288,7 +278,7 @@ fn attack(rig: &Rig, script: &Script, good: &[u8]) -> Result<(), Error> {
         assert_log_is_clean(rig, &helper.name)?;
     }
     println!(
-        "{} files of JSONTestSuite refused by {HELPERS} agents",
+        "{} broken documents refused by {HELPERS} agents",
         files.len()
     );
     assert_good_document(AGENT, http)?;

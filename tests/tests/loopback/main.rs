@@ -2,8 +2,10 @@
 
 mod deaths;
 mod demo;
+mod far_end;
 mod no_node;
 mod operator;
+mod own_torture;
 mod torture;
 mod torture_table;
 

@@ -1,10 +1,13 @@
-//! The torture messages of RFC 4475 and RFC 5118, at the real sockets, while calls run.
+//! Torture messages at the real sockets, while calls run: our own, and those of RFC 4475 and
+//! RFC 5118 where they are at hand.
 
 use crate::{assert_all_kept, plan};
+use holdline_corpus::others::{files, stem};
+use holdline_corpus::{Answer, torture};
 use holdline_tests::rig::{AGENT, Error, Moment, NODES, Rig, SIP_PORT, get, node_name};
-use std::io::{ErrorKind, Write};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long an answer to a stranger is waited for.
@@ -14,54 +17,24 @@ const COUNTED: Duration = Duration::from_secs(3);
 /// Between two messages.
 const PACE: Duration = Duration::from_millis(2);
 
-/// A folder of the test data.
-pub fn folder(name: &str) -> PathBuf {
-    let root = std::env::var_os("HOLDLINE_TESTDATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/testdata"),
-        PathBuf::from,
-    );
-    root.join(name)
-}
-
-/// The messages of a folder by name; says so loudly where it is missing.
-pub fn messages_of(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        let note = format!("SKIPPED: no {}; set HOLDLINE_TESTDATA\n", folder.display());
-        std::io::stderr().write_all(note.as_bytes()).unwrap();
-        return Vec::new();
-    };
-    let read = |entry: std::fs::DirEntry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        (name, std::fs::read(entry.path()).unwrap())
-    };
-    let mut messages: Vec<_> = entries.flatten().map(read).collect();
-    messages.sort();
-    messages
-}
-
-/// All messages, and a few of our own.
+/// Our own torture messages, and those of others.
 fn messages() -> Vec<(String, Vec<u8>)> {
-    let mut messages = own();
-    for name in ["rfc4475", "rfc5118/wire"] {
-        messages.extend(messages_of(&folder(name)));
-    }
-    messages.sort();
+    let own = torture().into_iter();
+    let mut messages: Vec<_> = own.map(|own| (own.name, own.bytes)).collect();
+    messages.extend(messages_of_others());
+    // More than anybody sends in one datagram.
+    messages.push(("longest".to_owned(), vec![b'a'; 65_000]));
     messages
 }
 
-/// A few of our own, so that something is sent also where the others' are missing.
-fn own() -> Vec<(String, Vec<u8>)> {
-    let options = "OPTIONS sip:x@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nMax-Forwards: 1\r\n\
-                   From: <sip:a@h>;tag=1\r\nTo: <sip:x@h>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n";
-    [
-        ("own-options", options.as_bytes().to_vec()),
-        ("own-empty", Vec::new()),
-        ("own-zeros", vec![0; 1400]),
-        ("own-no-end", b"INVITE sip:x@h SIP/2.0\r\nVia: ".to_vec()),
-        ("own-long", vec![b'a'; 65_000]),
-    ]
-    .map(|(name, bytes)| (name.to_owned(), bytes))
-    .to_vec()
+/// The torture messages of others, where they are: a name without its end, and the bytes.
+pub fn messages_of_others() -> Vec<(String, Vec<u8>)> {
+    let mut messages = Vec::new();
+    for folder in ["rfc4475", "rfc5118/wire"] {
+        let files = files(folder, "").into_iter();
+        messages.extend(files.map(|(path, bytes)| (stem(&path).to_owned(), bytes)));
+    }
+    messages
 }
 
 /// The programs whose sockets are fed: their names, SIP and pages.
@@ -73,12 +46,19 @@ fn victims(rig: &Rig) -> [(String, SocketAddr, SocketAddr); 2] {
     ]
 }
 
-fn feed(socket: &UdpSocket, to: SocketAddr, messages: &[(String, Vec<u8>)]) {
+/// Sends them, `between` after each.
+fn feed(
+    socket: &UdpSocket,
+    to: SocketAddr,
+    messages: &[(String, Vec<u8>)],
+    mut between: impl FnMut(),
+) {
     for (name, bytes) in messages {
         socket
             .send_to(bytes, to)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         std::thread::sleep(PACE);
+        between();
     }
 }
 
@@ -114,7 +94,7 @@ fn torture_by_stranger(rig: &Rig, messages: &[(String, Vec<u8>)]) -> Result<(), 
     let counted = counted.count();
     for (name, sip, http) in victims(rig) {
         let before = ignored(http)?;
-        feed(&socket, sip, messages);
+        feed(&socket, sip, messages, || {});
         let mut buffer = [0; 65_536];
         match socket.recv_from(&mut buffer) {
             Ok((length, from)) => {
@@ -132,24 +112,51 @@ fn torture_by_stranger(rig: &Rig, messages: &[(String, Vec<u8>)]) -> Result<(), 
     Ok(())
 }
 
+/// How many of our own messages a program answers by itself, to the port that they come from.
+/// (What becomes of calls is the far end's to say.)
+fn own_answers(agent: bool) -> usize {
+    let own = torture().into_iter().filter(|own| {
+        let answer = if agent { own.agent } else { own.node };
+        let rport = own.bytes.windows(6).any(|part| part == b";rport");
+        rport && matches!(answer, Answer::Status(_))
+    });
+    own.count()
+}
+
 /// One who may call sends them: the caller's machine to the agent, from the port that most of the
 /// messages want answers at; the agent's machine to the node, which knows no other.
 fn torture_by_peer(rig: &Rig, messages: &[(String, Vec<u8>)]) -> Result<(), Error> {
     for (name, sip, _) in victims(rig) {
-        let from = if name == AGENT {
+        let is_agent = name == AGENT;
+        let from = if is_agent {
             (rig.block.caller().ip(), SIP_PORT)
         } else {
             (rig.block.agent_sip().ip(), 0)
         };
         let socket = UdpSocket::bind(from)?;
-        feed(&socket, sip, messages);
-        std::thread::sleep(NO_ANSWER);
-        // Something was answered: the messages were read, not lost.
-        let mut buffer = [0; 65_536];
         socket.set_nonblocking(true)?;
-        let answers = std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count();
-        println!("{name}: {answers} answers to {} messages", messages.len());
-        assert!(answers > 0, "{name} read none of them");
+        // Retransmissions are the same bytes.
+        let (mut answers, mut buffer) = (BTreeSet::new(), [0; 65_536]);
+        let mut listen = || {
+            while let Ok(length) = socket.recv(&mut buffer) {
+                answers.insert(buffer[..length].to_vec());
+            }
+            answers.len()
+        };
+        feed(&socket, sip, messages, || {
+            listen();
+        });
+        // As many are answered as must be: the messages were read, not lost.
+        let expected = own_answers(is_agent);
+        assert!(expected > 0);
+        rig.wait(&format!("{name} answers {expected}"), COUNTED, || {
+            Ok(listen() >= expected)
+        })?;
+        println!(
+            "{name}: {} answers to {} messages",
+            listen(),
+            messages.len()
+        );
         healthy(rig)?;
     }
     Ok(())

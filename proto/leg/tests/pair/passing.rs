@@ -2,6 +2,7 @@
 
 use crate::b2bua::{CALLEE, Half, addr};
 use crate::peers::{OFFER, Scene, invite};
+use holdline_corpus::{others, torture};
 use holdline_leg::Passage;
 use holdline_wire::build::Builder;
 use holdline_wire::header::Name;
@@ -135,32 +136,15 @@ fn the_reason_of_a_bye_passes() {
     );
 }
 
-/// Every message of the RFCs' call flows keeps what is not a leg's own.
+/// Every message of our torture corpus, and of the RFCs' call flows, keeps what is not a leg's own.
 #[test]
 fn the_flows_of_the_rfcs_pass_unchanged() {
-    let root = std::env::var("HOLDLINE_TESTDATA").unwrap_or_else(|_| {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/testdata").into()
-    });
-    let mut files = Vec::new();
-    let mut folders = vec![std::path::PathBuf::from(root).join("flows")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            match path.extension() {
-                _ if path.is_dir() => folders.push(path),
-                Some(extension) if extension == "sip" => files.push(path),
-                _ => {}
-            }
-        }
-    }
-    if files.is_empty() {
-        eprintln!("SKIPPED: no call flows found; set HOLDLINE_TESTDATA");
-        return;
-    }
-    files.sort();
+    let own = torture().into_iter();
+    let mut all: Vec<_> = own.map(|own| (own.name, own.bytes)).collect();
+    all.extend(others::files("flows", ".sip"));
     let mut seen = 0;
-    for path in files {
-        let Ok(message) = Message::parse(std::fs::read(&path).unwrap().into()) else {
+    for (path, bytes) in all {
+        let Ok(message) = Message::parse(bytes.into()) else {
             continue;
         };
         let passage = Passage::of(&message);

@@ -17,6 +17,8 @@ pub use frame::frame;
 
 /// The longest message taken from a datagram or stream, in bytes.
 pub const MAX_MESSAGE: usize = 65_535;
+/// What counts as Max-Forwards where a request has none (RFC 3261 section 8.1.1.6).
+const MAX_FORWARDS: u32 = 70;
 /// The most header fields a message may have.
 pub const MAX_HEADERS: usize = 256;
 
@@ -199,6 +201,23 @@ impl Message {
     /// Max-Forwards; `None` where it is missing or no number.
     pub fn max_forwards(&self) -> Option<u32> {
         decimal(self.header(Name::MaxForwards)?)
+    }
+
+    /// The Max-Forwards that the next hop is to get: one less, [`MAX_FORWARDS`] where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The status to refuse the request with: 483 where it may go no further, 400 where the value
+    /// is no number (RFC 3261 sections 8.1.1.6 and 16.3).
+    pub fn forwards_left(&self) -> Result<u32, u16> {
+        let Some(value) = self.header(Name::MaxForwards) else {
+            return Ok(MAX_FORWARDS);
+        };
+        match decimal(value) {
+            Some(0) => Err(483),
+            Some(left) => Ok(left.min(255) - 1),
+            None => Err(400),
+        }
     }
 
     /// The From header.

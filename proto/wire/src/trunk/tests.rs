@@ -1,6 +1,6 @@
 use super::*;
 use crate::token::Tokens;
-use std::path::PathBuf;
+use holdline_corpus::others;
 
 const DRAFT: &str = r#"{
   "cloud-sip-trunk-name": "trunk-1.cloud.example",
@@ -387,32 +387,25 @@ fn no_mutation_panics() {
     assert!(accepted > 0, "some mutations only change a letter");
 }
 
-/// Test data that others wrote, where it is at hand.
-fn test_data(folder: &str) -> Option<Vec<(String, Vec<u8>)>> {
-    let root = std::env::var_os("HOLDLINE_TESTDATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata"),
-        PathBuf::from,
+/// The files of JSONTestSuite by name, where they are at hand.
+fn json_suite() -> Vec<(String, Vec<u8>)> {
+    let files = others::files("json/test_parsing", ".json");
+    assert!(
+        files.is_empty() || files.len() > 300,
+        "{} files",
+        files.len()
     );
-    let Ok(entries) = std::fs::read_dir(root.join(folder)) else {
-        eprintln!("SKIPPED: no test data at {}", root.join(folder).display());
-        return None;
+    let named = |(path, bytes): (String, Vec<u8>)| {
+        let name = path.rsplit('/').next().unwrap_or(&path);
+        (name.to_owned(), bytes)
     };
-    let read = |entry: std::io::Result<std::fs::DirEntry>| {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        (name, std::fs::read(entry.path()).unwrap())
-    };
-    Some(entries.map(read).collect())
+    files.into_iter().map(named).collect()
 }
 
 // spec: X10
 #[test]
 fn json_test_suite() {
-    let Some(files) = test_data("json/test_parsing") else {
-        return;
-    };
-    assert!(files.len() > 300, "{} files", files.len());
-    for (name, bytes) in files {
+    for (name, bytes) in json_suite() {
         // None of them is a trunk document, so each is refused: for its syntax or its content.
         let error = TrunkDocument::parse(&bytes).expect_err(&name);
         match &name[..2] {
@@ -426,12 +419,12 @@ fn json_test_suite() {
 // spec: X10
 #[test]
 fn json_test_suite_inside_a_document() {
-    let Some(files) = test_data("json/test_parsing") else {
-        return;
-    };
     let (before, after) = DRAFT.split_once("7,").unwrap();
     let plain = TrunkDocument::parse(DRAFT.as_bytes());
-    for (name, bytes) in files.into_iter().filter(|(name, _)| name.starts_with("y_")) {
+    for (name, bytes) in json_suite()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("y_"))
+    {
         // What is JSON may stand in a member that is not known, and changes nothing.
         let bytes = [
             before.as_bytes(),

@@ -5,5 +5,6 @@ mod flows;
 mod grammar;
 mod mutation;
 mod own;
+mod own_torture;
 mod testdata;
 mod torture;

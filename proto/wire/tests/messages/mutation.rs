@@ -57,6 +57,8 @@ fn seeds() -> Vec<Bytes> {
         .into_iter()
         .map(|(_, bytes)| bytes)
         .collect();
+    let torture = holdline_corpus::torture().into_iter();
+    seeds.extend(torture.map(|message| Bytes::from(message.bytes)));
     for (folder, suffix) in [
         ("rfc4475", ".dat"),
         ("rfc5118/wire", ""),

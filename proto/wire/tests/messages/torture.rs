@@ -116,7 +116,7 @@ fn fate(path: &str, parsed: &Result<Message, ParseError>, note: Fate) -> Fate {
 }
 
 /// What holds for every message that is taken: its parts are there, and copied they are the same.
-fn inspect(path: &str, message: &Message) {
+pub fn inspect(path: &str, message: &Message) {
     assert!(
         !message.call_id().is_empty() && !message.top_via().host.is_empty(),
         "{path}"
@@ -153,7 +153,7 @@ fn inspect(path: &str, message: &Message) {
 }
 
 /// A response can be made, and is one that the sender can match.
-fn answer(path: &str, request: &Message) {
+pub fn answer(path: &str, request: &Message) {
     let source = "192.0.2.77:4321".parse().unwrap();
     let response = Builder::response(request, source, 400, b"", Some("tag")).finish(None);
     let response = response.unwrap_or_else(|error| panic!("{path}: {error}"));

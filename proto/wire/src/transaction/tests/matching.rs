@@ -1,6 +1,7 @@
 //! RFC 3261 17.1.3, 17.2.3, 18.1.2 and 18.2.2; and the bounds of the tables.
 
 use super::*;
+use holdline_corpus::{others, torture};
 
 const BRANCH: &str = "z9hG4bKmatch";
 
@@ -217,16 +218,15 @@ fn a_branch_used_twice_belongs_to_the_later_transaction() {
     rig.assert_empty();
 }
 
-/// RFC 4475 3.1.1.1 and 3.3.x through the layer: what parses is matched by its own headers.
+/// Torture messages through the layer: what parses is matched by its own headers.
 #[test]
 fn torture_requests_match_themselves_and_only_themselves() {
-    let Some(folder) = testdata("rfc4475") else {
-        return;
-    };
+    let own = torture().into_iter();
+    let mut all: Vec<_> = own.map(|own| (own.name, own.bytes)).collect();
+    all.extend(others::files("rfc4475", ".dat"));
     let mut seen = 0;
-    for path in folder {
-        let bytes = Bytes::from(std::fs::read(&path).expect("a readable file"));
-        let Ok(message) = Message::parse(bytes) else {
+    for (name, bytes) in all {
+        let Ok(message) = Message::parse(bytes.into()) else {
             continue;
         };
         if !message.is_request() || message.method().as_str() == "ACK" {
@@ -240,28 +240,14 @@ fn torture_requests_match_themselves_and_only_themselves() {
         let first = layer.poll_output();
         assert!(
             matches!(first, Some(Output::Event(Event::Request { .. }))),
-            "{path:?}"
+            "{name}"
         );
         assert!(
             layer.poll_output().is_none(),
-            "{path:?} was taken for two requests"
+            "{name} was taken for two requests"
         );
     }
-    assert!(seen >= 10, "only {seen} torture requests were readable");
-}
-
-fn testdata(name: &str) -> Option<Vec<std::path::PathBuf>> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/testdata");
-    let root = std::env::var("HOLDLINE_TESTDATA").unwrap_or_else(|_| root.into());
-    let Ok(entries) = std::fs::read_dir(format!("{root}/{name}")) else {
-        eprintln!("SKIPPED: no test data in {root}/{name}");
-        return None;
-    };
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    paths.sort();
-    Some(paths)
+    assert!(seen >= 60, "only {seen} torture requests were readable");
 }
 
 /// Broken messages neither panic nor leave anything behind, whatever state they meet.
