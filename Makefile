@@ -19,13 +19,15 @@ build:
 check:
 	scripts/check
 
-# SEEDS disasters and as many storms in the simulated world, from seed FROM on.
+# SEEDS disasters and as many storms in the simulated world, from seed FROM on, and CONFIGURATIONS
+# (3000) that the programs accept.
 sim:
 	cargo build --quiet --profile checked -p holdline-tests --bin holdline-sim
 	$(SIM) --seeds $(or $(SEEDS),300) --from $(or $(FROM),1) --shrink --quiet
 	$(SIM) --storm --seeds $(or $(SEEDS),300) --from $(or $(FROM),1) --shrink --quiet
+	$(SIM) --configurations --seeds $(or $(CONFIGURATIONS),3000) --from $(or $(FROM),1) --quiet
 
-# Thirteen planted bugs: the simulated world must notice each of them.
+# Fifteen planted bugs: the simulated world must notice each of them.
 sim-mutants:
 	scripts/sim-mutants.sh
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Plants bugs and demands that the simulated world finds each of them within 100 seeds: some
-# between the cores and the world (holdline-sim --mutant), some in a copy of the sources.
+# between the cores and the world (holdline-sim --mutant), some in a copy of the sources. Those of
+# configurations are found by as many of them as `make test` runs, 60.
 # Usage: scripts/sim-mutants.sh [seeds]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,6 +58,18 @@ plant late-port agent/src/core/call.rs \
             self.media.release(&mut env.ports, &mut env.relay);
         }'
 
+# What the drawn configurations are there to see.
+configured=" clamp-upside-down idle-suspect "
+plant clamp-upside-down agent/src/cluster/media.rs \
+    '    fn threshold(&self, config: &HealthConfig) -> Duration {' \
+    '    fn threshold(&self, config: &HealthConfig) -> Duration {
+        if holdline_wire::planted("clamp-upside-down") {
+            return self.spacing.clamp(config.media_silence_min, Duration::from_millis(250));
+        }'
+plant idle-suspect agent/src/cluster/config.rs \
+    'silence_suspect: probe_interval * 3,' \
+    'silence_suspect: if holdline_wire::planted("idle-suspect") { ms(750) } else { probe_interval * 3 },'
+
 cargo build --profile checked --quiet -p holdline-tests --bin holdline-sim
 cp "$target/checked/holdline-sim" "$copy/sound"
 (
@@ -67,10 +80,10 @@ cp "$target/checked/holdline-sim" "$copy/sound"
 cp "$target/checked/holdline-sim" "$copy/mutated"
 
 survived=0
-# judge NAME COMMAND...: a bug is found where a seed fails.
+# judge NAME SEEDS COMMAND...: a bug is found where a seed fails.
 judge() {
-    local name=$1 status=0
-    shift
+    local name=$1 seeds=$2 status=0
+    shift 2
     "$@" --seeds "$seeds" --stop-after 1 --quiet >"$copy/out" 2>&1 || status=$?
     if [ "$status" = 0 ]; then
         printf 'SURVIVED  %-18s %s seeds without a failure\n' "$name" "$seeds"
@@ -84,9 +97,12 @@ judge() {
 
 "$copy/sound" --seeds 20 --quiet >/dev/null || { echo "the world fails without any bug"; exit 2; }
 for name in $("$copy/sound" --mutant list); do
-    judge "$name" "$copy/sound" --mutant "$name"
+    judge "$name" "$seeds" "$copy/sound" --mutant "$name"
 done
 for name in "${planted[@]}"; do
-    judge "$name" env PLANTED_BUG="$name" "$copy/mutated"
+    case $configured in
+    *" $name "*) judge "$name" 60 env PLANTED_BUG="$name" "$copy/mutated" --configurations ;;
+    *) judge "$name" "$seeds" env PLANTED_BUG="$name" "$copy/mutated" ;;
+    esac
 done
 [ "$survived" = 0 ]

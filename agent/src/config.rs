@@ -2,8 +2,11 @@
 
 use crate::cluster::HealthConfig;
 use crate::core::{Bounds, Moving, Pace, Settings, Targets};
-use holdline_host::config::{ListenAddr, PortRange, optional_duration};
+use holdline_host::config::{
+    Bound, Configuration, ListenAddr, PortRange, Relation, check_media, optional_duration,
+};
 use holdline_host::log::LogConfig;
+use holdline_host::trunk_source;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -165,43 +168,60 @@ fn dscp() -> u8 {
     46
 }
 
+impl Configuration for Config {
+    const BOUNDS: &'static [Bound] = &[
+        Bound::items("sip.listen", 1, 1),
+        Bound::items("sip.allow", 0, 256),
+        Bound::number("sip.max_calls", 1, 100_000),
+        Bound::span("sip.setup_timeout", 5000, 3_600_000),
+        Bound::number("media.dscp", 0, 63),
+        Bound::items("trunk", 1, 1),
+        Bound::span("trunk[].poll", 200, 86_400_000),
+        Bound::span("health.probe_interval", 50, 5000).by_default(250),
+        Bound::span("health.silence", 500, 30_000).by_default(1500),
+        Bound::span("health.media_silence", 20, 1000).by_default(40),
+        Bound::number("health.return_run", 1, 100),
+        Bound::span("failover.window", 200, 1000),
+        Bound::number("failover.in_flight", 1, 1000).by_default(32),
+        Bound::number("failover.in_flight_max", 1, 1000).by_default(128),
+        Bound::span("failover.retry_after_max", 0, 600_000).by_default(5000),
+        Bound::items("failover.emergency_numbers", 0, 100),
+        Bound::span("failover.attempt_timeout", 100, 10_000).by_default(300),
+        Bound::span("failover.progress_timeout", 100, 30_000).by_default(1500),
+        Bound::span("failover.hold_time", 1000, 600_000).by_default(20_000),
+        Bound::span("failover.comfort_after", 100, 30_000).by_default(200),
+    ];
+    const RELATIONS: &'static [Relation] = &[
+        // Three intervals make a node suspect, and the quick probes that decide need some time.
+        Relation::at_least("health.silence", 4, "health.probe_interval"),
+        // Media are the quicker evidence, or none.
+        Relation::at_least("health.silence", 1, "health.media_silence"),
+        Relation::at_least("failover.in_flight_max", 1, "failover.in_flight"),
+        // A node that has said something gets no less time than one that has not.
+        Relation::at_least("failover.progress_timeout", 1, "failover.attempt_timeout"),
+        // Whatever a held call waits for comes before it is given up.
+        Relation::at_least("failover.hold_time", 1, "failover.progress_timeout"),
+        Relation::at_least("failover.hold_time", 1, "failover.retry_after_max"),
+        Relation::at_least("failover.hold_time", 1, "failover.comfort_after"),
+    ];
+}
+
 impl Config {
-    /// What no single value shows.
+    /// What neither a bound nor a relation shows.
     pub fn validate(&self) -> Result<(), String> {
         let [listen] = self.sip.listen.as_slice() else {
             return Err("sip.listen: expected exactly one address".into());
         };
-        if listen.socket.is_ipv4() != self.media.address.is_ipv4() {
-            return Err("media.address: expected the address family of sip.listen".into());
-        }
-        if self.trunk.len() != 1 {
+        check_media(self.media.address, self.media.ports, *listen)?;
+        let [trunk] = self.trunk.as_slice() else {
             return Err("trunk: expected exactly one [[trunk]]".into());
-        }
-        if self.media.dscp > 63 {
-            return Err("media.dscp: expected 0 to 63".into());
-        }
-        if self.sip.max_calls == 0 {
-            return Err("sip.max_calls: expected at least 1".into());
-        }
-        let zero = |name: &str, value: Option<Duration>| match value {
-            Some(Duration::ZERO) => Err(format!("{name}: expected more than 0")),
-            _ => Ok(()),
         };
-        zero("health.probe_interval", self.health.probe_interval)?;
-        zero("health.silence", self.health.silence)?;
-        zero("health.media_silence", self.health.media_silence)?;
-        self.failover.validate()?;
-        zero("failover.attempt_timeout", self.failover.attempt_timeout)?;
-        zero("failover.progress_timeout", self.failover.progress_timeout)?;
-        zero("failover.hold_time", self.failover.hold_time)?;
-        zero("failover.comfort_after", self.failover.comfort_after)?;
-        zero("sip.setup_timeout", self.sip.setup_timeout)
+        trunk_source::check_uri(&trunk.config).map_err(|error| format!("trunk[0].config: {error}"))
     }
 
     /// What the core needs of it.
     pub fn settings(&self, sip: SocketAddr) -> Settings {
         let ports = self.media.ports.ports();
-        let health = HealthConfig::default();
         Settings {
             trunk: self
                 .trunk
@@ -214,18 +234,21 @@ impl Config {
             ports: (*ports.start(), *ports.end()),
             max_calls: self.sip.max_calls,
             setup_timeout: self.sip.setup_timeout.unwrap_or(Duration::from_secs(200)),
-            health: HealthConfig {
-                probe_interval: self.health.probe_interval.unwrap_or(health.probe_interval),
-                silence: self.health.silence.unwrap_or(health.silence),
-                media_silence_min: self
-                    .health
-                    .media_silence
-                    .unwrap_or(health.media_silence_min),
-                return_run: self.health.return_run.unwrap_or(health.return_run),
-                ..health
-            },
+            health: self.health.thresholds(),
             moving: self.failover.moving(),
         }
+    }
+}
+
+impl Health {
+    fn thresholds(&self) -> HealthConfig {
+        let health = HealthConfig::default();
+        HealthConfig::of(
+            self.probe_interval.unwrap_or(health.probe_interval),
+            self.silence.unwrap_or(health.silence),
+            self.media_silence.unwrap_or(health.media_silence_min),
+            self.return_run.unwrap_or(health.return_run),
+        )
     }
 }
 
@@ -257,24 +280,12 @@ impl Failover {
             comfort: self.comfort_after.unwrap_or(moving.comfort),
         }
     }
-
-    fn validate(&self) -> Result<(), String> {
-        let least = Duration::from_millis(200);
-        let window = self.moving().window;
-        if window > Duration::from_secs(1) || (self.pacing == Pace::Window && window < least) {
-            return Err("failover.window: expected 200ms to 1s".into());
-        }
-        let bounds = self.moving().bounds;
-        if bounds.first == 0 || bounds.most < bounds.first {
-            return Err("failover.in_flight: expected at least 1, at most in_flight_max".into());
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdline_host::config::Kind;
 
     const EXAMPLE: &str = r#"
 [sip]
@@ -313,6 +324,76 @@ config = "http://127.0.0.11:8080/trunk"
             error.contains("agent.toml:6") && error.contains("adress"),
             "{error}"
         );
+    }
+
+    // spec: X50
+    #[test]
+    fn the_defaults_of_the_bounds_are_those_that_count() {
+        let mut told = EXAMPLE.replace("[http]", "[health]\n{health}[failover]\n{failover}[http]");
+        for table in ["health", "failover"] {
+            let line = |bound: &&Bound| bound.key.strip_prefix(table)?.strip_prefix('.');
+            let lines = Config::BOUNDS.iter().filter_map(|bound| {
+                let value = bound.kind.shown(bound.default?);
+                let quote = if bound.kind == Kind::Span { "\"" } else { "" };
+                Some(format!("{} = {quote}{value}{quote}\n", line(&bound)?))
+            });
+            told = told.replace(&format!("{{{table}}}"), &lines.collect::<String>());
+        }
+        let settings = |text: &str| {
+            let config = read(text).unwrap();
+            format!("{:?}", config.settings("127.0.0.1:5060".parse().unwrap()))
+        };
+        assert!(told.contains("retry_after_max = \"5s\""), "{told}");
+        assert_eq!(settings(&told), settings(EXAMPLE));
+    }
+
+    // spec: X50
+    #[test]
+    fn what_could_not_run_is_refused() {
+        let with = |lines: &str| read(&format!("{EXAMPLE}{lines}"));
+        for (lines, told) in [
+            (
+                "[health]\nmedia_silence = \"2s\"",
+                "health.media_silence: expected 20ms to 1s, got 2s",
+            ),
+            (
+                "[health]\nsilence = \"1ms\"",
+                "health.silence: expected 500ms to 30s, got 1ms",
+            ),
+            (
+                "[health]\nprobe_interval = \"750ms\"",
+                "health.silence (1500ms by default): expected at least 4 times health.probe_interval (750ms)",
+            ),
+            (
+                "poll = \"17520h\"",
+                "trunk[0].poll: expected 200ms to 24h, got 17520h",
+            ),
+            (
+                "[failover]\nattempt_timeout = \"2s\"",
+                "failover.progress_timeout (1500ms by default): expected at least \
+                 failover.attempt_timeout (2s)",
+            ),
+            (
+                "[failover]\nretry_after_max = \"1m\"",
+                "failover.hold_time (20s by default): expected at least failover.retry_after_max (1m)",
+            ),
+            (
+                "[log]\nlevel = \"loud\"",
+                "log.level: log level \"loud\": expected",
+            ),
+        ] {
+            let error = with(lines).unwrap_err();
+            assert!(error.contains(told), "{lines}: {error}");
+        }
+        let secure = read(&EXAMPLE.replace("http://127", "https://127")).unwrap_err();
+        assert!(secure.contains("trunk[0].config"), "{secure}");
+        // The same with what they relate to: it scales.
+        for lines in [
+            "[health]\nmedia_silence = \"300ms\"",
+            "[health]\nprobe_interval = \"750ms\"\nsilence = \"3s\"",
+        ] {
+            assert!(with(lines).is_ok(), "{lines}: {:?}", with(lines));
+        }
     }
 
     // spec: D25, X23

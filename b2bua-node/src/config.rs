@@ -1,7 +1,10 @@
 //! The node's configuration file; `docs/configuration.md` lists every key.
 
 use crate::core::{NodeConfig, Waits};
-use holdline_host::config::{ListenAddr, PortRange, SipTarget, optional_duration};
+use holdline_host::config::{
+    Bound, Configuration, ListenAddr, PortRange, Relation, SipTarget, check_media,
+    optional_duration,
+};
 use holdline_host::log::LogConfig;
 use holdline_wire::transaction::Timers;
 use holdline_wire::trunk::{Instance, TrunkDocument};
@@ -197,34 +200,38 @@ fn first_version() -> u64 {
     1
 }
 
+impl Configuration for Config {
+    const BOUNDS: &'static [Bound] = &[
+        Bound::number("node.capacity", 1, 100_000),
+        Bound::span("node.setup_timeout", 5000, 3_600_000),
+        Bound::items("sip.listen", 1, 1),
+        Bound::number("media.dscp", 0, 63),
+        Bound::items("upstream.allow", 0, 256),
+        Bound::span("store.commit_wait", 1, 500).by_default(20),
+        Bound::span("store.claim_timeout", 50, 5000).by_default(500),
+        Bound::number("trunk.version", 0, i64::MAX as u64),
+        Bound::items("trunk.instances", 0, 4096),
+    ];
+    const RELATIONS: &'static [Relation] = &[
+        // Without the store's word a call goes on, a failover call does not: it waits no shorter.
+        Relation::at_least("store.claim_timeout", 1, "store.commit_wait"),
+    ];
+}
+
 impl Config {
-    /// What no single value shows.
+    /// What neither a bound nor a relation shows.
     pub fn validate(&self) -> Result<(), String> {
         let [listen] = self.sip.listen.as_slice() else {
             return Err("sip.listen: expected exactly one address".into());
         };
-        let family = listen.socket.is_ipv4();
-        if family != self.media.address.is_ipv4() {
-            return Err("media.address: expected the address family of sip.listen".into());
-        }
-        if family != self.downstream.target.socket.is_ipv4() {
+        check_media(self.media.address, self.media.ports, *listen)?;
+        let target = self.downstream.target.socket;
+        if listen.socket.is_ipv4() != target.is_ipv4() {
             return Err("downstream.target: expected the address family of sip.listen".into());
         }
-        if self.downstream.target.socket == listen.socket {
+        if target == listen.socket {
             return Err("downstream.target: expected another address than sip.listen".into());
         }
-        if self.node.capacity == 0 {
-            return Err("node.capacity: expected at least 1".into());
-        }
-        if self.media.dscp > 63 {
-            return Err("media.dscp: expected 0 to 63".into());
-        }
-        let zero = |name: &str, value: Option<Duration>| match value {
-            Some(Duration::ZERO) => Err(format!("{name}: expected more than 0")),
-            _ => Ok(()),
-        };
-        zero("node.setup_timeout", self.node.setup_timeout)?;
-        zero("store.claim_timeout", self.store.claim_timeout)?;
         match self.document() {
             Some(document) => TrunkDocument::parse(document.to_json().as_bytes())
                 .map(|_| ())
@@ -350,6 +357,11 @@ instances = [
             ("demo.example", "demo example", "trunk"),
             ("\"inactive\"", "\"asleep\"", "node.toml:17"),
             ("[sip]", "[node]\ncapacity = 0\n[sip]", "node.capacity"),
+            (
+                "dialogs.db\"",
+                "dialogs.db\"\ncommit_wait = \"400ms\"\nclaim_timeout = \"100ms\"",
+                "store.claim_timeout (100ms): expected at least store.commit_wait (400ms)",
+            ),
         ] {
             let error = read(&EXAMPLE.replace(right, wrong)).unwrap_err();
             assert!(error.contains(named), "{wrong}: {error}");

@@ -45,7 +45,7 @@ impl Cluster {
         } else {
             deadline.since(now).saturating_sub(patience) / (needed as u32 + 2)
         };
-        s.spacing = spacing.clamp(config.quick_min, config.quick_max);
+        s.spacing = spacing.min(config.quick_max).max(config.quick_min);
         s.next_quick = now;
         s.quick_sent = 0;
     }

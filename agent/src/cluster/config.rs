@@ -6,8 +6,8 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// The thresholds of [`super::Cluster`]. The defaults suit a data centre and hold on a path with
-/// 5 % loss and 20 ms of jitter.
+/// The thresholds of [`super::Cluster`], made by [`HealthConfig::of`]. The defaults suit a data centre and
+/// hold on a path with 5 % loss and 20 ms of jitter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HealthConfig {
     /// Between two regular probes of a node (spec: D20): 250 ms.
@@ -26,7 +26,8 @@ pub struct HealthConfig {
     /// interval): three intervals, 750 ms.
     pub silence_suspect: Duration,
     /// A node that answered no probe for this long is leaving, whatever other SIP it sends
-    /// (spec: D34); before that any SIP message of it is a sign of life (spec: D20): 3 s.
+    /// (spec: D34); before that any SIP message of it is a sign of life (spec: D20): twice `silence`,
+    /// 3 s.
     pub leaving_after: Duration,
     /// The RTT of a node that was never measured (T1 of RFC 3261): 500 ms.
     pub initial_rtt: Duration,
@@ -67,12 +68,13 @@ pub struct HealthConfig {
     /// How many other nodes are probed along with a suspect, to see that our own network works
     /// (spec: X21): 3.
     pub witnesses: usize,
-    /// Media count as being heard after this long without a pause (spec: X20): 200 ms.
+    /// Media count as being heard after this long without a pause (spec: X20): 200 ms, or
+    /// `media_silence_min` where that is longer.
     pub media_arm: Duration,
     /// The shortest silence of all streams that is suspicious (spec: X20): 40 ms.
     pub media_silence_min: Duration,
     /// The longest that the usual spacing of packets can raise it to; streams with longer
-    /// pauses are no evidence: 250 ms.
+    /// pauses are no evidence: 250 ms, or twice `media_silence_min` where that is longer.
     pub media_silence_max: Duration,
     /// How long silence is not looked at after a false suspicion; doubles with each: 500 ms.
     pub media_backoff: Duration,
@@ -94,11 +96,11 @@ pub struct HealthConfig {
     pub lost_window: Duration,
     /// Answered probes in a row before a dead node is used again (spec: X22): 3.
     pub return_run: u32,
-    /// The most that flapping doubles it to (spec: X22): 48.
+    /// The most that flapping doubles it to (spec: X22): 16 times, 48.
     pub return_run_max: u32,
     /// How long a death counts as a flap (spec: X22): 5 min.
     pub flap_memory: Duration,
-    /// How long a utilization is believed (spec: D22): 5 s.
+    /// How long a utilization is believed (spec: D22): 5 s, or three intervals where that is longer.
     pub utilization_fresh: Duration,
     /// The utilization of a node that tells none (spec: D22): 50.
     pub utilization_unknown: u8,
@@ -108,14 +110,30 @@ pub struct HealthConfig {
 
 impl Default for HealthConfig {
     fn default() -> HealthConfig {
+        HealthConfig::of(ms(250), ms(1500), ms(40), 3)
+    }
+}
+
+impl HealthConfig {
+    /// Between two probes, the silence that is death, the least silence of all media that is suspicious,
+    /// and the answers that bring a node back, as an operator sets them: within their bounds, and
+    /// `silence` at least four times `probe_interval`. What belongs together scales with them
+    /// (spec: X50).
+    pub fn of(
+        probe_interval: Duration,
+        silence: Duration,
+        media_silence: Duration,
+        return_run: u32,
+    ) -> HealthConfig {
         HealthConfig {
-            probe_interval: ms(250),
+            probe_interval,
             probe_grain: ms(5),
             first_probes: ms(1),
-            silence: ms(1500),
+            silence,
             unanswered_suspect: 2,
-            silence_suspect: ms(750),
-            leaving_after: ms(3000),
+            // Well above what passes between two answers of a living node, and below `silence`.
+            silence_suspect: probe_interval * 3,
+            leaving_after: silence * 2,
             initial_rtt: ms(500),
             answer_min: ms(20),
             answer_min_busy: ms(80),
@@ -134,9 +152,10 @@ impl Default for HealthConfig {
             late_grace: ms(10),
             tick: ms(10),
             witnesses: 3,
-            media_arm: ms(200),
-            media_silence_min: ms(40),
-            media_silence_max: ms(250),
+            // Heard for no shorter than the silence that then counts.
+            media_arm: ms(200).max(media_silence),
+            media_silence_min: media_silence,
+            media_silence_max: ms(250).max(media_silence * 2),
             media_backoff: ms(500),
             media_backoff_max: ms(30_000),
             refusal_pause: ms(200),
@@ -145,12 +164,46 @@ impl Default for HealthConfig {
             missing_min: 12,
             lost_traces: 3,
             lost_window: ms(2000),
-            return_run: 3,
-            return_run_max: 48,
+            return_run,
+            return_run_max: return_run.saturating_mul(16),
             flap_memory: ms(300_000),
-            utilization_fresh: ms(5000),
+            // A living node tells it with each probe's answer.
+            utilization_fresh: ms(5000).max(probe_interval * 3),
             utilization_unknown: 50,
             t1_min: ms(20),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // spec: X50
+    #[test]
+    fn what_belongs_together_stays_in_its_order_whatever_is_set() {
+        for (interval, silence) in [
+            (50, 500),
+            (125, 500),
+            (250, 1500),
+            (5000, 20_000),
+            (50, 30_000),
+        ] {
+            for media in [20, 40, 125, 126, 200, 250, 251, 300, 1000] {
+                for run in [1, 3, 100] {
+                    let h = HealthConfig::of(ms(interval), ms(silence), ms(media), run);
+                    let told = format!("{h:?}");
+                    assert!(h.probe_interval * 2 < h.silence_suspect, "{told}");
+                    assert!(h.silence_suspect < h.silence, "{told}");
+                    assert!(h.silence < h.leaving_after, "{told}");
+                    assert!(h.media_silence_min < h.media_silence_max, "{told}");
+                    assert!(h.media_silence_min <= h.media_arm, "{told}");
+                    assert!(h.quick_min < h.quick_max, "{told}");
+                    assert!(h.media_backoff < h.media_backoff_max, "{told}");
+                    assert!(h.return_run <= h.return_run_max, "{told}");
+                    assert!(h.probe_interval * 2 < h.utilization_fresh, "{told}");
+                }
+            }
         }
     }
 }

@@ -60,7 +60,8 @@ impl MediaEvidence {
     /// The silence that is suspicious: above what loss of one packet or jitter explains.
     fn threshold(&self, config: &HealthConfig) -> Duration {
         (self.spacing * 3 / 2 + config.tick)
-            .clamp(config.media_silence_min, config.media_silence_max)
+            .min(config.media_silence_max)
+            .max(config.media_silence_min)
     }
 
     /// How long all streams have been silent at `at`, if they were being heard, and if that is
@@ -90,7 +91,8 @@ impl MediaEvidence {
     pub fn was_false(&mut self, now: Time, config: &HealthConfig) {
         let wait = self
             .backoff
-            .clamp(config.media_backoff, config.media_backoff_max);
+            .min(config.media_backoff_max)
+            .max(config.media_backoff);
         self.ignored_until = now + wait;
         self.backoff = wait * 2;
     }

@@ -140,7 +140,7 @@ impl Probes {
     pub fn loss(&self, config: &HealthConfig) -> f64 {
         let lost = f64::from(self.lost);
         let p = (lost + lost.sqrt() + 1.0) / (f64::from(self.done) + 10.0);
-        p.clamp(config.loss_floor, config.loss_ceiling)
+        p.min(config.loss_ceiling).max(config.loss_floor)
     }
 
     /// How many unanswered probes in a row loss alone explains less often than `rare`
@@ -148,7 +148,7 @@ impl Probes {
     pub fn needed(&self, rare: f64, config: &HealthConfig) -> usize {
         let n = (rare.ln() / self.loss(config).ln()).ceil();
         // Within 1..=unanswered_max, so the cast is exact.
-        n.clamp(1.0, config.unanswered_max as f64) as usize
+        n.min(config.unanswered_max as f64).max(1.0) as usize
     }
 
     /// Probes sent within `from..=until` that have waited longer than their patience.

@@ -53,7 +53,7 @@ impl AgentCore {
         env.touched.insert(key);
         let moving = &env.settings.moving;
         let answer_time = env.pacing.answer_time(node);
-        let patience = (answer_time * 4).clamp(moving.attempt, moving.progress.max(moving.attempt));
+        let patience = (answer_time * 4).min(moving.progress).max(moving.attempt);
         match call.attempt(env, now, node) {
             Ok(epoch) => {
                 env.timers.set(Timer::Attempt(key, epoch), now + patience);

@@ -2,7 +2,7 @@
 //! logs, a core on its thread, HTTP, signals, an orderly end.
 
 use bytes::Bytes;
-use holdline_host::config::{self, ListenAddr};
+use holdline_host::config::{self, Bound, Configuration, ListenAddr, Relation};
 use holdline_host::http::{self, Pages};
 use holdline_host::log::{self, LogConfig};
 use holdline_host::metrics::ReceiveDrops;
@@ -27,6 +27,11 @@ struct Config {
     listen: Vec<ListenAddr>,
     http: SocketAddr,
     log: LogConfig,
+}
+
+impl Configuration for Config {
+    const BOUNDS: &'static [Bound] = &[Bound::items("listen", 1, 4)];
+    const RELATIONS: &'static [Relation] = &[];
 }
 
 /// Tags each message; ends when a drain is asked for and it has answered two.

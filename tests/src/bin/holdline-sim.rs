@@ -30,6 +30,9 @@ struct Args {
     /// Storms in place of single disasters.
     #[arg(long)]
     storm: bool,
+    /// Configurations that both programs accept, and a minute of calls for each.
+    #[arg(long, conflicts_with = "storm")]
+    configurations: bool,
     /// Shorten the story of the first seed that fails.
     #[arg(long)]
     shrink: bool,
@@ -64,10 +67,10 @@ fn main() -> ExitCode {
     };
     let keep = args.story || args.transcript.is_some();
     let options = Options {
-        campaign: if args.storm {
-            Campaign::Storm
-        } else {
-            Campaign::Disaster
+        campaign: match (args.storm, args.configurations) {
+            (true, _) => Campaign::Storm,
+            (_, true) => Campaign::Configuration,
+            _ => Campaign::Disaster,
         },
         calls: args.calls,
         mutant,

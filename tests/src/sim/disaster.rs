@@ -101,6 +101,7 @@ impl Plan {
             network,
             store_delay: draw.ms(1, 15),
             documents,
+            configured: None,
             end: Time::ZERO,
         };
         Plan {

@@ -4,6 +4,7 @@
 //! A seed draws everything ([`plan`]), or a [`story`] says it; the same seed gives the same transcript ([`transcript`]),
 //! in any process. What must hold is written in `judge`.
 
+mod configured;
 mod disaster;
 mod draw;
 mod host;
@@ -20,6 +21,7 @@ pub mod transcript;
 pub mod watch;
 mod world;
 
+pub use configured::Configured;
 pub use mutant::Mutant;
 pub use plan::Plan;
 pub use shrink::shrink;
@@ -28,6 +30,7 @@ pub use world::World;
 
 use holdline_wire::Time;
 use std::net::SocketAddr;
+use std::panic::catch_unwind;
 use std::time::Duration;
 use transcript::Line;
 
@@ -39,6 +42,8 @@ pub enum Campaign {
     Disaster,
     /// Anything happens.
     Storm,
+    /// Nothing happens, or little, to programs that are configured in every way they accept.
+    Configuration,
 }
 
 /// What to run.
@@ -87,6 +92,26 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Nothing came of `plan` but a failure.
+    fn failed(plan: &Plan, failure: Failure) -> Outcome {
+        Outcome {
+            seed: plan.seed,
+            plan: plan.clone(),
+            failures: vec![failure],
+            hash: 0,
+            entries: 0,
+            lines: Vec::new(),
+            verdicts: Vec::new(),
+            returns: Vec::new(),
+            moves: Vec::new(),
+            losses: 0,
+            answered: 0,
+            affected: 0,
+            recoveries: Vec::new(),
+            packets: 0,
+        }
+    }
+
     /// Calls that moved.
     pub fn moved(&self) -> usize {
         self.moves.iter().filter(|moves| **moves > 0).count()
@@ -105,8 +130,10 @@ impl Outcome {
     /// What was drawn, in a line.
     pub fn headline(&self) -> String {
         let plan = &self.plan;
+        let told = plan.configured.as_ref();
+        let told = told.map_or(String::new(), |configured| format!("; {}", configured.told));
         format!(
-            "seed {}: {} calls on {} nodes, {}{}, {} packets, {} entries, hash {:016x}",
+            "seed {}: {} calls on {} nodes, {}{}, {} packets, {} entries, hash {:016x}{}",
             self.seed,
             plan.calls.len(),
             plan.nodes.len(),
@@ -114,7 +141,8 @@ impl Outcome {
             if plan.network.icmp { "" } else { ", no ICMP" },
             self.packets,
             self.entries,
-            self.hash
+            self.hash,
+            told
         )
     }
 
@@ -157,15 +185,30 @@ fn is_news(text: &str) -> bool {
 
 /// Runs `seed`.
 pub fn run(seed: u64, options: Options) -> Outcome {
-    let plan = match options.campaign {
-        Campaign::Disaster => Plan::disaster_of(seed, options.calls),
-        Campaign::Storm => Plan::storm_of(seed, options.calls),
+    let (plan, faults) = match options.campaign {
+        Campaign::Disaster => (Plan::disaster_of(seed, options.calls), Vec::new()),
+        Campaign::Storm => (Plan::storm_of(seed, options.calls), Vec::new()),
+        Campaign::Configuration => Plan::configured_of(seed, options.calls),
     };
-    run_plan(&plan, options.mutant, options.keep)
+    let mut outcome = run_plan(&plan, options.mutant, options.keep);
+    outcome
+        .failures
+        .extend(faults.into_iter().map(Failure::at_start));
+    outcome
 }
 
-/// Runs what `plan` says; `keep` keeps the transcript's lines.
+/// Runs what `plan` says; `keep` keeps the transcript's lines. A panic of a program is a failure like
+/// others.
 pub fn run_plan(plan: &Plan, mutant: Option<Mutant>, keep: bool) -> Outcome {
+    catch_unwind(|| run_world(plan, mutant, keep)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        let what = format!("a program panicked: {}", said.unwrap_or("without a word"));
+        Outcome::failed(plan, Failure::at_start(what))
+    })
+}
+
+fn run_world(plan: &Plan, mutant: Option<Mutant>, keep: bool) -> Outcome {
     let mut world = World::new(plan.clone(), mutant, keep);
     world.run();
     let nodes = |told: &[(Time, SocketAddr)]| {

@@ -1,6 +1,7 @@
 //! What happens in a world: its nodes and network, the calls and what they do, the troubles. A
 //! campaign draws it from a seed, a story spells it out.
 
+use super::configured::Configured;
 use super::disaster::Disaster;
 use crate::ua::{CallNumber, ReplacesPolicy};
 use holdline_wire::Time;
@@ -198,6 +199,8 @@ pub struct Plan {
     pub store_delay: Duration,
     /// What the config source says, and when.
     pub documents: Vec<(Time, Document)>,
+    /// What the programs are configured with; their defaults where it is not said.
+    pub configured: Option<Configured>,
     /// When the world ends.
     pub end: Time,
 }

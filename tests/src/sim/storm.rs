@@ -70,6 +70,7 @@ impl Plan {
             network,
             store_delay: sky.draw.ms(1, 15),
             documents: sky.documents,
+            configured: None,
             end: Time::ZERO,
         };
         Plan {

@@ -45,6 +45,7 @@ impl Story {
             },
             store_delay: ms(3),
             documents: vec![(at_ms(10), Document::default())],
+            configured: None,
             end: Time::ZERO,
         };
         Story { plan }.calls(20)

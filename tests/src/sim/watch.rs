@@ -18,6 +18,17 @@ pub struct Failure {
     pub what: String,
 }
 
+impl Failure {
+    /// What is known before the world begins, or of no moment in it.
+    pub fn at_start(what: String) -> Failure {
+        Failure {
+            at: Time::ZERO,
+            call: None,
+            what,
+        }
+    }
+}
+
 /// How a call ended at one end.
 #[derive(Clone, Debug)]
 pub struct Ending {

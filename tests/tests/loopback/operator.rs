@@ -74,6 +74,56 @@ fn an_agent_without_nodes_is_healthy_and_not_ready() {
     assert_eq!(get(http, "/healthz").unwrap().status, 200);
 }
 
+/// What was accepted once and could not run: a clamp whose least is over its most, a living node that
+/// looks dead, a task that dies of an overflow.
+// spec: X50
+#[test]
+fn check_refuses_what_could_not_run() {
+    let rig = Rig::start().unwrap();
+    let text = std::fs::read_to_string(rig.config(AGENT)).unwrap();
+    let said = |wrong: &str| {
+        let bad = rig.dir().join("wrong.toml");
+        std::fs::write(&bad, format!("{text}\n{wrong}\n")).unwrap();
+        let mut command = Command::new(binary("holdline-agent").unwrap());
+        command.arg("--config").arg(&bad).arg("--check");
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    for (wrong, told) in [
+        (
+            "[health]\nmedia_silence = \"2s\"",
+            "health.media_silence: expected 20ms to 1s, got 2s",
+        ),
+        (
+            "[health]\nprobe_interval = \"750ms\"",
+            "health.silence (1500ms by default): expected at least 4 times \
+             health.probe_interval (750ms)",
+        ),
+        (
+            // The file ends in its [[trunk]].
+            "poll = \"17520h\"",
+            "trunk[0].poll: expected 200ms to 24h, got 17520h",
+        ),
+        (
+            "[health]\nsilence = \"1ms\"",
+            "health.silence: expected 500ms to 30s, got 1ms",
+        ),
+    ] {
+        let (code, said) = said(wrong);
+        assert_eq!(code, Some(2), "{wrong}: {said}");
+        assert!(said.contains(told), "{wrong}: {said}");
+    }
+    // What was meant is accepted, and what is derived from it scales.
+    for right in [
+        "[health]\nmedia_silence = \"300ms\"",
+        "[health]\nprobe_interval = \"750ms\"\nsilence = \"3s\"",
+        "poll = \"24h\"",
+    ] {
+        assert_eq!(said(right).0, Some(0), "{right}: {:?}", said(right));
+    }
+}
+
 #[test]
 fn check_names_file_line_and_key() {
     let rig = Rig::start().unwrap();

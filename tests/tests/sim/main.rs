@@ -1,6 +1,7 @@
 //! The simulated world: hundreds of disasters, each from a seed. See `docs` of
 //! `holdline_tests::sim` for what is drawn and what must hold.
 
+mod configurations;
 mod stories;
 
 use holdline_tests::sim::{Campaign, Mutant, Options, run};
@@ -25,7 +26,7 @@ fn failing(seeds: std::ops::RangeInclusive<u64>, options: Options) -> Vec<String
             }
             let outcome = run(seed, options);
             assert!(
-                outcome.packets > 100,
+                outcome.packets > 100 || !outcome.failures.is_empty(),
                 "nothing was heard of the sampled calls"
             );
             if !outcome.failures.is_empty() {

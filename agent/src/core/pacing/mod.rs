@@ -239,7 +239,8 @@ impl Pacing {
         let waits = ANSWERED_IN * u32::try_from(owed).unwrap_or(u32::MAX);
         let t1 = (self.answer_time(node) * 2)
             .max(waits)
-            .clamp(timers.t1, most);
+            .min(most)
+            .max(timers.t1);
         Timers { t1, ..timers }
     }
 

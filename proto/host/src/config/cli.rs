@@ -1,8 +1,7 @@
 //! The command line: `--config FILE`, `--check`, `--version`, `--help`.
 
-use super::{ConfigError, load};
+use super::{ConfigError, Configuration, load};
 use clap::{Arg, ArgAction, Command, value_parser};
-use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -52,7 +51,7 @@ impl Cli {
 
     /// The configuration, also checked by `validate` for what no single value shows. With
     /// `--check` it prints `FILE: ok` and exits 0; an error is printed and exits 2.
-    pub fn load_or_exit<T: DeserializeOwned>(
+    pub fn load_or_exit<T: Configuration>(
         &self,
         validate: impl FnOnce(&T) -> Result<(), String>,
     ) -> T {
@@ -70,7 +69,7 @@ impl Cli {
     }
 
     /// [`Cli::load_or_exit`] without the exits: for a reload.
-    pub fn load<T: DeserializeOwned>(
+    pub fn load<T: Configuration>(
         &self,
         validate: impl FnOnce(&T) -> Result<(), String>,
     ) -> Result<T, ConfigError> {

@@ -1,14 +1,15 @@
-//! The one TOML file of a program: `${ENV}` in string values, errors that name file, line and
-//! key, and the command line that every program has.
+//! The one TOML file of a program: `${ENV}` in string values, bounds, errors that name file, line
+//! and key, and the command line that every program has.
 
+mod bounds;
 mod cli;
 mod types;
 
+pub use bounds::{Bound, Configuration, Kind, Relation};
 pub use cli::Cli;
 pub use ipnet::IpNet;
-pub use types::{ListenAddr, PortRange, SipTarget, duration, optional_duration};
+pub use types::{ListenAddr, PortRange, SipTarget, check_media, duration, optional_duration};
 
-use serde::de::DeserializeOwned;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ impl fmt::Display for ConfigError {
 
 /// Reads a program's configuration. `T` denies unknown fields (`#[serde(deny_unknown_fields)]`),
 /// so that a misspelt key is an error and not a silent default.
-pub fn load<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigError> {
+pub fn load<T: Configuration>(file: &Path) -> Result<T, ConfigError> {
     let whole = |message: String| ConfigError {
         file: file.to_owned(),
         line: None,
@@ -69,7 +70,7 @@ pub fn load<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigError> {
 }
 
 /// [`load`] for a text that is already read, with the environment as an argument.
-pub fn parse<T: DeserializeOwned>(
+pub fn parse<T: Configuration>(
     file: &Path,
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -86,9 +87,17 @@ pub fn parse<T: DeserializeOwned>(
     let mut table = DeTable::parse(text).map_err(|e| locate(None, e.span(), e.message()))?;
     let expanded = expand_table(table.get_mut(), environment);
     expanded.map_err(|(span, message)| locate(Some(table.get_ref()), Some(span), &message))?;
+    let fault = |(span, key, message): bounds::Fault| {
+        let found = locate(None, span, &message);
+        ConfigError { key, ..found }
+    };
+    bounds::check_bounds(table.get_ref(), T::BOUNDS).map_err(fault)?;
     let keys = table.clone();
-    T::deserialize(toml::Deserializer::from(table))
-        .map_err(|e| locate(Some(keys.get_ref()), e.span(), e.message()))
+    let read = T::deserialize(toml::Deserializer::from(table))
+        .map_err(|e| locate(Some(keys.get_ref()), e.span(), e.message()))?;
+    // Last: a misspelt key would be told as a relation to the default of the one that was meant.
+    bounds::check_relations(keys.get_ref(), T::BOUNDS, T::RELATIONS).map_err(fault)?;
+    Ok(read)
 }
 
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;

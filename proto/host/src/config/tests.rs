@@ -20,6 +20,18 @@ struct Sip {
     probe_interval: Duration,
 }
 
+impl Configuration for Example {
+    const BOUNDS: &'static [Bound] = &[
+        Bound::items("sip.listen", 1, 4),
+        Bound::span("sip.probe_interval", 50, 5000).by_default(1000),
+        Bound::span("hold_time", 1000, 120_000).by_default(20_000),
+        Bound::number("peers[].weight", 1, 100),
+        Bound::items("peers[].networks", 1, 8),
+    ];
+    const RELATIONS: &'static [Relation] =
+        &[Relation::at_least("hold_time", 4, "sip.probe_interval")];
+}
+
 fn second() -> Duration {
     Duration::from_secs(1)
 }
@@ -30,6 +42,8 @@ struct Peer {
     target: SipTarget,
     networks: Vec<IpNet>,
     ports: PortRange,
+    #[serde(default)]
+    weight: u16,
 }
 
 fn environment(name: &str) -> Option<String> {
@@ -171,6 +185,7 @@ fn addresses_and_ranges_that_cannot_work_are_refused() {
     }
     for bad in [
         "sip:1.2.3.4:0",
+        "sip:0.0.0.0",
         "sip:example.org",
         "1.2.3.4",
         "sips:1.2.3.4",
@@ -219,6 +234,91 @@ fn addresses_and_ranges_that_cannot_work_are_refused() {
         "1d",
     ] {
         assert_eq!(parse_duration_of(bad), None, "{bad}");
+    }
+}
+
+// spec: X50
+#[test]
+fn a_value_out_of_bounds_is_told_with_its_line_its_range_and_what_was_given() {
+    for (right, wrong, told) in [
+        (
+            "250ms",
+            "6s",
+            "node.toml:6: sip.probe_interval: expected 50ms to 5s, got 6s",
+        ),
+        (
+            "250ms",
+            "99999999999h",
+            "node.toml:6: sip.probe_interval: expected 50ms to 5s, got 99999999999h",
+        ),
+        (
+            "hold_time = \"2s\"",
+            "hold_time = \"0s\"",
+            "node.toml:2: hold_time: expected 1s to 2m, got 0s",
+        ),
+        (
+            "[\"udp:${HOST}:5060\", \"udp:[::1]:0\"]",
+            "[]",
+            "node.toml:5: sip.listen: expected 1 to 4 entries, got 0",
+        ),
+        (
+            "ports = ",
+            "weight = -1\nports = ",
+            "node.toml:11: peers[0].weight: expected 1 to 100, got -1",
+        ),
+        (
+            "ports = ",
+            "weight = 0x1_0000\nports = ",
+            "node.toml:11: peers[0].weight: expected 1 to 100, got 65536",
+        ),
+    ] {
+        assert_eq!(error(&GOOD.replace(right, wrong)), told);
+    }
+    let weighted = read(&GOOD.replace("ports = ", "weight = 100\nports = ")).unwrap();
+    assert_eq!(weighted.peers[0].weight, 100);
+}
+
+// spec: X50
+#[test]
+fn a_relation_that_does_not_hold_names_both_keys_and_values() {
+    assert!(read(&GOOD.replace("250ms", "500ms")).is_ok(), "the edge");
+    assert_eq!(
+        error(&GOOD.replace("250ms", "501ms")),
+        "node.toml:2: hold_time (2s): expected at least 4 times sip.probe_interval (501ms)"
+    );
+    let by_default = GOOD.replace("probe_interval = \"250ms\"\n", "");
+    assert_eq!(
+        error(&by_default),
+        "node.toml:2: hold_time (2s): expected at least 4 times sip.probe_interval (1s by default)"
+    );
+}
+
+// spec: X50
+#[test]
+fn no_duration_is_longer_than_a_day_whatever_its_key() {
+    assert_eq!(parse_duration_of("24h"), Some(Duration::from_secs(86_400)));
+    assert_eq!(parse_duration_of("25h"), None);
+    assert_eq!(parse_duration_of("18446744073709551615ms"), None);
+}
+
+// spec: X50
+#[test]
+fn an_address_that_nobody_can_send_to_is_no_media_address() {
+    let listen: ListenAddr = "udp:127.0.0.1:5060".parse().unwrap();
+    let range = |ports: &str| ports.parse::<PortRange>().unwrap();
+    let check = |media: &str| check_media(media.parse().unwrap(), range("5060-5069"), listen);
+    assert_eq!(check("127.0.0.2"), Ok(()));
+    let ours = check("127.0.0.1").unwrap_err();
+    assert!(
+        ours.contains("media.ports (5060-5069)") && ours.contains("sip.listen"),
+        "{ours}"
+    );
+    assert_eq!(
+        check_media(listen.socket.ip(), range("5062-5069"), listen),
+        Ok(())
+    );
+    for bad in ["0.0.0.0", "224.0.0.1", "::1"] {
+        assert!(check(bad).unwrap_err().contains("media.address"), "{bad}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! Types of options that several programs have. Networks are [`super::IpNet`] as they are.
 
+use super::bounds::LONGEST;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -45,6 +46,30 @@ impl TryFrom<String> for ListenAddr {
     fn try_from(text: String) -> Result<ListenAddr, String> {
         text.parse()
     }
+}
+
+/// Whether `media` and its `ports` go with `listen`, where the same program listens for SIP: an address
+/// of the same family that a peer can send to (`0.0.0.0` would put every call on hold, RFC 3264
+/// section 8.4), and ports of which none is SIP's, since the call that is given that one fails.
+pub fn check_media(media: IpAddr, ports: PortRange, listen: ListenAddr) -> Result<(), String> {
+    let sip = listen.socket;
+    if media.is_ipv4() != sip.is_ipv4() {
+        return Err(format!(
+            "media.address ({media}): expected the address family of sip.listen ({listen})"
+        ));
+    }
+    if media.is_unspecified() || media.is_multicast() {
+        return Err(format!(
+            "media.address: expected the address that peers reach, got {media}"
+        ));
+    }
+    let (first, last) = (ports.first, ports.last);
+    if media == sip.ip() && (first..=last).contains(&sip.port()) {
+        return Err(format!(
+            "media.ports ({first}-{last}): expected ports without that of sip.listen ({listen})"
+        ));
+    }
+    Ok(())
 }
 
 /// Ports for RTP and RTCP: `20000-29999`, both ends included. Pairs start at even ports, so an odd
@@ -168,7 +193,9 @@ impl FromStr for SipTarget {
             h.parse().ok().or_else(with_default)
         });
         match address {
-            Some(socket) if socket.port() != 0 => Ok(SipTarget { socket }),
+            Some(socket) if socket.port() != 0 && !socket.ip().is_unspecified() => {
+                Ok(SipTarget { socket })
+            }
             _ => Err(format!(
                 "expected sip:IP:PORT or sip:[IPV6]:PORT, got {text:?}"
             )),
@@ -185,14 +212,19 @@ impl TryFrom<String> for SipTarget {
 }
 
 /// `#[serde(deserialize_with = "duration")]`: `250ms`, `2s`, `30s`, `5m`, `24h`; a whole number
-/// and its unit.
+/// and its unit. What its key may be is a line of [`super::Configuration::BOUNDS`]; none is longer than a
+/// day.
 pub fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(input)?;
-    parse_duration(&text).ok_or_else(|| {
-        de::Error::custom(format!(
+    match parse_duration(&text) {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        Some(_) => Err(de::Error::custom(format!(
+            "expected at most 24h, got {text}"
+        ))),
+        None => Err(de::Error::custom(format!(
             "expected a duration like 250ms or 30s, got {text:?}"
-        ))
-    })
+        ))),
+    }
 }
 
 /// [`duration`] for an option that may be left out; it also wants `#[serde(default)]`.
@@ -202,7 +234,7 @@ pub fn optional_duration<'de, D: Deserializer<'de>>(
     duration(input).map(Some)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_at);
     let number: u64 = number.parse().ok()?;

@@ -7,7 +7,7 @@ pub use redact::{redact, redact_user};
 
 use crate::metrics::Metrics;
 use prometheus::IntCounter;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
@@ -31,6 +31,7 @@ const MAX_ESCAPED: usize = 200;
 pub struct LogConfig {
     /// A level, and levels of single modules: `info,holdline_host=debug`. `HOLDLINE_LOG` in the
     /// environment goes before it.
+    #[serde(deserialize_with = "level")]
     pub level: String,
     /// How a line looks.
     pub format: LogFormat,
@@ -115,6 +116,15 @@ pub fn start(config: &LogConfig, metrics: &Metrics) -> Result<LogGuard, LogError
     }
     .map_err(|_| LogError::Again)?;
     Ok(guard)
+}
+
+/// A level that is not understood is an error of the file, not of the start.
+fn level<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let text = String::deserialize(input)?;
+    match parse_level(&text) {
+        Some(_) => Ok(text),
+        None => Err(de::Error::custom(LogError::Level(text))),
+    }
 }
 
 fn parse_level(text: &str) -> Option<Targets> {

@@ -136,16 +136,26 @@ impl Refresh {
     }
 }
 
+/// Whether `uri` is one that can be asked, before anything is started.
+pub fn check_uri(uri: &str) -> Result<(), SourceError> {
+    config_uri(uri).map(|_| ())
+}
+
+fn config_uri(uri: &str) -> Result<Url, SourceError> {
+    let uri = Url::parse(uri).map_err(|_| SourceError::Uri)?;
+    if uri.scheme() != "http" || !uri.has_host() {
+        return Err(SourceError::Uri);
+    }
+    Ok(uri)
+}
+
 /// Starts fetching. `on_fetched` runs on a task: it hands over and returns.
 pub fn start(
     tasks: &Tasks,
     options: SourceOptions,
     on_fetched: impl FnMut(Fetched) + Send + 'static,
 ) -> Result<Refresh, SourceError> {
-    let uri = Url::parse(&options.uri).map_err(|_| SourceError::Uri)?;
-    if uri.scheme() != "http" || !uri.has_host() {
-        return Err(SourceError::Uri);
-    }
+    let uri = config_uri(&options.uri)?;
     let client = Client::builder()
         .user_agent("holdline")
         // What the source says counts, not where another server would send us (spec: X12).
@@ -236,7 +246,7 @@ impl<F: FnMut(Fetched)> Poller<F> {
             }
         };
         let per_mille = 900 + self.jitter.below(201) as u32;
-        wait * per_mille / 1000
+        wait.saturating_mul(per_mille) / 1000
     }
 
     async fn poll(&mut self, timeout: Duration) {

@@ -160,6 +160,16 @@ fn it_polls_at_the_interval() {
     );
 }
 
+// spec: X50
+#[test]
+fn an_interval_without_end_ends_no_task() {
+    let address = server(|_, _, stream| say(stream, &ok(&document(1), "\"one\"")));
+    let source = source(address, Duration::MAX, None);
+    assert_eq!(source.version(), (1, false));
+    source.refresh.now();
+    assert_eq!(source.version(), (1, false));
+}
+
 // spec: X10, X12
 #[test]
 fn what_is_no_document_is_a_failure_with_its_reason_and_is_tried_again() {

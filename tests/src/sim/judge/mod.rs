@@ -1,6 +1,7 @@
 //! What must hold at the end of every world, and what no program may tell at any time. The rest is
 //! in the rules: [`disaster`] and [`storm`].
 
+mod configured;
 mod disaster;
 mod excuses;
 mod storm;
@@ -168,6 +169,9 @@ impl World {
             .iter()
             .any(|(_, document)| document.broken);
         self.watch.heard_agent(self.now, event, broken);
+        if self.plan.configured.is_some() {
+            self.judge_suspicion(event);
+        }
         match self.plan.rules {
             Rules::Disaster(disaster) => self.judge_verdict(disaster, event),
             Rules::Storm => self.storm_heard_agent(event),

@@ -7,17 +7,31 @@ use crate::sim::world::CALLEE;
 use crate::ua::{self, Profile, Ua};
 use b2bua_node::core::{NodeConfig, NodeCore};
 use holdline_agent::core::{AgentCore, Moving, Settings};
+use holdline_host::config::PortRange;
 use holdline_wire::Time;
 use holdline_wire::machine::{Input, Machine};
 use holdline_wire::token::Tokens;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The agent's media ports.
-pub(super) const AGENT_PORTS: (u16, u16) = (10_000, 39_999);
+/// The agent's media ports where no configuration says.
+const AGENT_PORTS: (u16, u16) = (10_000, 39_999);
+
+pub(super) fn agent_ports(plan: &Plan) -> (u16, u16) {
+    let configured = plan.configured.as_ref();
+    configured.map_or(AGENT_PORTS, |configured| ends(configured.agent.media.ports))
+}
+
+fn ends(ports: PortRange) -> (u16, u16) {
+    (*ports.ports().start(), *ports.ports().end())
+}
 
 /// The agent at `sip`.
-pub(super) fn agent(sip: SocketAddr, seed: u64) -> AgentCore {
+pub(super) fn agent(plan: &Plan, sip: SocketAddr) -> AgentCore {
+    let seed = seed_bytes(plan.seed, 10);
+    if let Some(configured) = &plan.configured {
+        return AgentCore::new(configured.agent.settings(sip), seed);
+    }
     let settings = Settings {
         trunk: "trunk.example".to_owned(),
         sip,
@@ -29,7 +43,7 @@ pub(super) fn agent(sip: SocketAddr, seed: u64) -> AgentCore {
         health: Default::default(),
         moving: Moving::default(),
     };
-    AgentCore::new(settings, seed_bytes(seed, 10))
+    AgentCore::new(settings, seed)
 }
 
 pub(super) fn address(text: &str) -> SocketAddr {
@@ -46,6 +60,9 @@ pub(super) fn node_address(plan: &Plan, n: usize) -> SocketAddr {
 }
 
 pub(super) fn node_ports(plan: &Plan, n: usize) -> (u16, u16) {
+    if let Some(node) = plan.configured.as_ref().and_then(|all| all.nodes.get(n)) {
+        return ends(node.media.ports);
+    }
     let n = if plan.one_address { n as u16 } else { 0 };
     (10_000 + 15_000 * n, 24_999 + 15_000 * n)
 }
@@ -78,6 +95,11 @@ impl World {
         let callee = self.hosts[CALLEE].sip;
         let incarnation = format!("{:016x}-{n}-{run}", seed ^ 0x5eed);
         let sip = node_address(&self.plan, n);
+        if let Some(configured) = &self.plan.configured {
+            let seed = seed_bytes(seed, purpose);
+            let config = configured.nodes[n].settings(sip, &incarnation, seed);
+            return NodeCore::new(config, self.now);
+        }
         let base = NodeConfig::new(sip, callee, &incarnation, seed_bytes(seed, purpose));
         let config = NodeConfig {
             ports: node_ports(&self.plan, n),

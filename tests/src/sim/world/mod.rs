@@ -144,12 +144,12 @@ impl World {
     pub fn new(plan: Plan, mutant: Option<Mutant>, keep: bool) -> World {
         let seed = plan.seed;
         let sip = address("10.0.0.1:5060");
-        let core = build::agent(sip, seed);
+        let core = build::agent(&plan, sip);
         let mut hosts = vec![Host::new(
             "agent",
             Core::Agent(Box::new(core)),
             sip,
-            build::AGENT_PORTS,
+            build::agent_ports(&plan),
         )];
         for (name, ip, purpose) in [("caller", "10.0.0.2", 11), ("callee", "10.0.0.3", 12)] {
             let core = Core::Ua(Box::new(ua(ip, seed, purpose)));
