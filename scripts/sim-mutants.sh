@@ -57,6 +57,15 @@ plant late-port agent/src/core/call.rs \
     'if !holdline_wire::planted("late-port") || self.generation == 0 {
             self.media.release(&mut env.ports, &mut env.relay);
         }'
+plant no-own-port proto/relay/src/session/moving.rs \
+    'may_stay && ports.is_sound(*port)' \
+    'may_stay && ports.is_sound(*port) && !holdline_wire::planted("no-own-port")'
+plant open-port-again proto/relay/src/pool.rs \
+    'self.set(port, State::Resting(self.now));
+                self.resting.push_back(port);' \
+    'if holdline_wire::planted("open-port-again") { self.set(port, State::Free); self.free.push_front(port); return; }
+                self.set(port, State::Resting(self.now));
+                self.resting.push_back(port);'
 
 # What the drawn configurations are there to see.
 configured=" clamp-upside-down idle-suspect "

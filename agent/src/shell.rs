@@ -5,6 +5,7 @@ use crate::core::{AgentCore, In, Operator, Out, Status};
 use crate::report::Reporter;
 use axum::Router;
 use holdline_host::http::{Pages, bind, serve};
+use holdline_host::media_ports::taken_by_others;
 use holdline_host::metrics::ReceiveDrops;
 use holdline_host::published::Published;
 use holdline_host::relay_link::RelayLink;
@@ -35,7 +36,8 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     let sockets = SipSockets::bind(&config.sip.listen, SocketOptions::default())?;
     metrics.register(ReceiveDrops::new(sockets.inodes()));
     let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
-    let core = AgentCore::new(config.settings(sip), clock::seed()?);
+    let mut core = AgentCore::new(config.settings(sip), clock::seed()?);
+    core.leave_out(&taken_by_others(config.media.address, config.media.ports));
 
     let reporter = Reporter::new(metrics);
     let status = Published::new(core.status(Time::ZERO));

@@ -127,7 +127,8 @@ impl Reporter {
             }
             Event::BindFailed { local, errno } => {
                 self.ports_refused.inc();
-                warn!(%local, errno, "media port could not be opened");
+                warn!(%local, errno, "media port could not be opened (errno 98: another socket has it); \
+                       the call takes another where it can");
             }
             Event::UnknownSource(from) => {
                 self.ignored.with_label_values(&["source"]).inc();

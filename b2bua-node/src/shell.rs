@@ -8,6 +8,7 @@ use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use holdline_host::http::{Document, Pages, bind, serve};
+use holdline_host::media_ports::taken_by_others;
 use holdline_host::metrics::ReceiveDrops;
 use holdline_host::published::Published;
 use holdline_host::relay_link::RelayLink;
@@ -42,7 +43,8 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     // A generator of its own: the tags that the core draws must not tell the incarnation.
     let incarnation = Tokens::new(clock::seed()?).tag();
     let settings = config.settings(sip, &incarnation, clock::seed()?);
-    let core = NodeCore::new(settings, clock.now());
+    let mut core = NodeCore::new(settings, clock.now());
+    core.leave_out(&taken_by_others(config.media.address, config.media.ports));
 
     let reporter = Reporter::new(metrics);
     let status = Published::new(core.status());

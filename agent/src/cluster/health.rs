@@ -71,7 +71,10 @@ impl Cluster {
             node.forget_process(now, &self.config);
         }
         if let Some(percent) = utilization {
-            node.utilization = Some((percent.min(100), now));
+            let has_room = node.take_utilization(now, percent);
+            if has_room {
+                self.events.push_back(ClusterEvent::Room { node: id });
+            }
         }
         node.last_heard = Some(now);
         if restarted {

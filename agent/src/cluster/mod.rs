@@ -95,6 +95,11 @@ pub enum ClusterEvent {
         /// The node.
         node: NodeId,
     },
+    /// It had no room for a call and has some now: it can be asked again.
+    Room {
+        /// The node.
+        node: NodeId,
+    },
     /// It left the document and carries no call any more: it is probed no longer.
     Gone {
         /// The node.

@@ -116,6 +116,8 @@ pub(super) struct Node {
     pub refuses_calls: bool,
     /// Before this it wants no call at all: it said so (spec: X24).
     pub paused_until: Time,
+    /// Since it had no room: it need not be waited for once it says that it has (spec: X51).
+    pub no_room: bool,
     pub incarnation: Option<String>,
     former: VecDeque<String>,
     /// Streams whose refusals a probe's answer has explained.
@@ -150,6 +152,7 @@ impl Node {
             utilization: None,
             refuses_calls: false,
             paused_until: Time::ZERO,
+            no_room: false,
             incarnation: None,
             former: VecDeque::new(),
             excused: BTreeSet::new(),
@@ -282,6 +285,21 @@ impl Node {
         self.lost.clear();
         self.utilization = None;
         self.refuses_calls = false;
+        if std::mem::take(&mut self.no_room) {
+            self.paused_until = Time::ZERO;
+        }
+    }
+
+    /// It tells its utilization; whether that ends a pause for want of room.
+    pub fn take_utilization(&mut self, now: Time, percent: u8) -> bool {
+        let told = percent.min(100);
+        let before = self.utilization.replace((told, now));
+        let fell = told < 100 && before.is_some_and(|(before, _)| before == 100);
+        let ends = fell && std::mem::take(&mut self.no_room);
+        if ends {
+            self.paused_until = Time::ZERO;
+        }
+        ends
     }
 
     /// Notes a death, for flap damping (spec: X22).

@@ -19,7 +19,18 @@ impl Cluster {
         exclude: &[NodeId],
         last_resort: bool,
     ) -> Option<NodeId> {
-        let pool = self.pool(now, exclude, last_resort);
+        let pool = self.pool(exclude, last_resort, |node| now < node.paused_until, now);
+        Self::draw(tokens, pool)
+    }
+
+    /// A node that can be told something for which it needs no room, such as the end of a call: one
+    /// that wants no calls for now will do, and inactive and full ones where no other is left.
+    pub fn listener(&self, now: Time, tokens: &mut Tokens, exclude: &[NodeId]) -> Option<NodeId> {
+        let pool = self.pool(exclude, true, |_| false, now);
+        Self::draw(tokens, pool)
+    }
+
+    fn draw(tokens: &mut Tokens, pool: Vec<(NodeId, u64)>) -> Option<NodeId> {
         let total = pool.iter().map(|(_, weight)| weight).sum();
         let mut at = tokens.below(total);
         for (id, weight) in pool {
@@ -35,7 +46,7 @@ impl Cluster {
     /// living active ones that are not full; else inactive and full ones, else suspects
     /// (spec: D24, X23). None where no node is left.
     pub fn homes(&self, now: Time, exclude: &[NodeId]) -> Vec<(NodeId, u64)> {
-        self.pool(now, exclude, true)
+        self.pool(exclude, true, |node| now < node.paused_until, now)
     }
 
     /// The node asked for a pause (503 with Retry-After): for so long it gets no call
@@ -46,8 +57,24 @@ impl Cluster {
         }
     }
 
-    /// The best class of nodes that is not empty, with weights above zero.
-    fn pool(&self, now: Time, exclude: &[NodeId], last_resort: bool) -> Vec<(NodeId, u64)> {
+    /// Likewise for want of room: the pause is over as soon as the utilization that it tells falls
+    /// from 100 (spec: X51).
+    pub fn pause_until_room(&mut self, now: Time, id: NodeId, time: Duration) {
+        self.pause(now, id, time);
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.no_room = true;
+        }
+    }
+
+    /// The best class of nodes that is not empty, with weights above zero; without those that
+    /// `rests` says.
+    fn pool(
+        &self,
+        exclude: &[NodeId],
+        last_resort: bool,
+        rests: impl Fn(&Node) -> bool,
+        now: Time,
+    ) -> Vec<(NodeId, u64)> {
         type Class = fn(&Node, u64) -> bool;
         let alive: Class = |n, free| n.node_state() == NodeState::Alive && n.active && free > 0;
         let any_alive: Class = |n, _| n.node_state() == NodeState::Alive;
@@ -61,7 +88,7 @@ impl Cluster {
         for class in classes {
             let fits = |(id, node): (&NodeId, &Node)| {
                 let free = u64::from(node.free(now, &self.config));
-                let takes = class(node, free) && now >= node.paused_until && !exclude.contains(id);
+                let takes = class(node, free) && !rests(node) && !exclude.contains(id);
                 takes.then_some((*id, free.max(1)))
             };
             let pool: Vec<_> = self.nodes.iter().filter_map(fits).collect();

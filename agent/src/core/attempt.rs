@@ -22,6 +22,8 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
 const UNKNOWN_MAX: u32 = 2;
 /// Other final refusals of one call at most: its far end does not want it (spec: X33).
 const REFUSED_MAX: u32 = 6;
+/// The INVITE does not fit into a datagram (RFC 3261 21.5.7).
+const TOO_LONG: u16 = 513;
 
 impl AgentCore {
     /// Sends the failover INVITE of a call to a node that was not tried yet; a call that still
@@ -44,9 +46,8 @@ impl AgentCore {
             // Everybody was asked once, or nobody is alive: begin anew, the dead node
             // included if it came back (spec: X24, X39).
             moving.tried.clear();
-            let wait = LOOK_AGAIN.saturating_mul(1 << moving.rounds.min(8));
-            moving.rounds += 1;
-            return self.look_again(now, key, now + wait.min(LOOK_AGAIN_MAX));
+            let pause = moving.pause();
+            return self.look_again(now, key, now + pause);
         };
         moving.tried.push(node);
         let failover = moving.failover;
@@ -62,8 +63,31 @@ impl AgentCore {
                 }
                 self.note_sent(now, key);
             }
-            Err(status) => self.attempt_failed(now, key, status),
+            Err(status) => self.not_sent(now, key, status),
         }
+    }
+
+    /// An attempt could not leave, for a reason of our own: no port is free, the message is too
+    /// long. That is no refusal. One before it stays in charge and may still be answered, and the
+    /// next leaves after a pause (spec: X51).
+    fn not_sent(&mut self, now: Time, key: CallKey, status: u16) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        self.env.pacing.tidy();
+        let mut legs = call.far.iter().chain(&call.others);
+        let awaited = legs.any(|far| !far.leg.is_over());
+        let Phase::Moving(moving) = &mut call.phase else {
+            return;
+        };
+        if status == TOO_LONG && !awaited {
+            // It will not become shorter.
+            return self.attempt_failed(now, key, status);
+        }
+        moving.tried.pop();
+        moving.status = status;
+        let pause = moving.pause();
+        self.env.timers.set(Timer::Launch(key), now + pause);
     }
 
     /// Nothing came of an attempt in its time: another node is asked as well. The first is not
@@ -254,25 +278,36 @@ impl AgentCore {
             _ => Outcome::Moved,
         };
         self.settle_move(now, moving.failover, outcome);
+        self.leave_unopened(now, key);
+    }
+}
+
+impl Move {
+    /// How long a node is waited for now: longer each time.
+    fn pause(&mut self) -> Duration {
+        let pause = LOOK_AGAIN.saturating_mul(1 << self.rounds.min(8));
+        self.rounds += 1;
+        pause.min(LOOK_AGAIN_MAX)
     }
 }
 
 impl Call {
-    /// Sends the INVITE with Replaces to `node`; the error is a status.
+    /// Sends the INVITE with Replaces to `node`; the error, why that could not be, is a status.
+    /// Then nothing is changed.
     fn attempt(&mut self, env: &mut Env, now: Time, node: NodeId) -> Result<u32, u16> {
         let epoch = self.epoch();
         let (group, session) = (GroupId(node.0), u64::from(epoch));
+        let Some(address) = env.cluster.address(node) else {
+            return Err(503);
+        };
+        self.free_dead_attempts(env);
         let offer = self
             .media
             .move_far(&mut env.ports, &mut env.relay, group, session);
         env.flush_relay(self.key);
-        self.free_dead_attempts(env);
         let offer = offer.map_err(|_| 503u16)?;
         let Phase::Moving(moving) = &self.phase else {
             return Err(500);
-        };
-        let Some(address) = env.cluster.address(node) else {
-            return Err(503);
         };
         let (from, to) = self.parties();
         let setup = Setup {
@@ -288,9 +323,24 @@ impl Call {
             timers: Some(env.pacing.timers(node, env.cluster.timers(node))),
         };
         let owner = Owner::Far(self.key, epoch);
-        let leg = Leg::call(&mut env.ctx(now), owner, &setup).map_err(|_| 513u16)?;
+        let Ok(leg) = Leg::call(&mut env.ctx(now), owner, &setup) else {
+            self.take_back_media(env);
+            return Err(TOO_LONG);
+        };
         self.take_charge(env, now, FarLeg::new(leg, node, epoch));
         Ok(epoch)
+    }
+
+    /// The attempt that the media were just moved for did not leave: those of the one in charge
+    /// are the call's again.
+    fn take_back_media(&mut self, env: &mut Env) {
+        if let Some(far) = &self.far {
+            let (group, session) = (GroupId(far.node.0), u64::from(far.epoch));
+            let (ports, relay) = (&mut env.ports, &mut env.relay);
+            self.media.adopt(ports, relay, group, session);
+        }
+        env.flush_relay(self.key);
+        self.free_dead_attempts(env);
     }
 
     fn move_headers(&self, moving: &Move) -> Vec<(Name<'static>, String)> {
@@ -331,7 +381,8 @@ impl Call {
         let far = self.others.swap_remove(index);
         let (node, group) = (far.node, GroupId(far.node.0));
         let before = self.far.as_ref().map(|far| far.node);
-        self.media.adopt(&mut env.relay, group, u64::from(epoch));
+        let (ports, relay) = (&mut env.ports, &mut env.relay);
+        self.media.adopt(ports, relay, group, u64::from(epoch));
         env.flush_relay(self.key);
         // In this order no node is forgotten in between.
         if let Some(before) = self.far.replace(far) {

@@ -6,7 +6,7 @@ use crate::core::event::Event;
 use crate::core::left::Left;
 use bytes::Bytes;
 use holdline_leg::{Leg, Passage, RequestId, Signal};
-use holdline_relay::{Carrier, MediaError, Session, Side};
+use holdline_relay::{Carrier, MediaError, Session, Side, StreamId};
 use holdline_wire::dialog::DialogId;
 use holdline_wire::header::{Name, Replaces, SessionExpires};
 use holdline_wire::transaction::ServerId;
@@ -185,6 +185,10 @@ pub struct Call {
     pub orphans: Vec<DialogId>,
     /// When a node last disowned the call's dialog and the call moved for it.
     pub disowned_at: Option<Time>,
+    /// How many of its ports turned out to be another socket's.
+    pub refused_ports: u8,
+    /// The far port that the attempt in charge was given and the relay could not open.
+    pub unopened: Option<(StreamId, u16)>,
     /// Why it ended, in a word.
     pub cause: &'static str,
 }
@@ -384,7 +388,8 @@ impl Call {
         }
     }
 
-    /// The ports of attempts that can no longer be answered are free again.
+    /// The ports of attempts that can no longer be answered are free again; asked before one more
+    /// attempt.
     pub fn free_dead_attempts(&mut self, env: &mut Env) {
         let legs = self.far.iter().chain(&self.others);
         let (media, ports) = (&mut self.media, &mut env.ports);

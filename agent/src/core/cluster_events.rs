@@ -62,6 +62,7 @@ impl AgentCore {
                 self.env.tell_untold(now);
                 self.env.hang_up_left(now, node);
             }
+            ClusterEvent::Room { node: _ } => self.env.pacing.stir(),
             ClusterEvent::Gone { node, addr } => {
                 self.env.left.expire(now);
                 self.env.probes.remove(&node);

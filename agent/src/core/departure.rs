@@ -7,7 +7,7 @@ use crate::core::call::{Call, CallKey, Phase};
 use crate::core::env::{Env, Timer};
 use crate::core::pacing::{Bounds, Home, Rank};
 use crate::core::settings::{Pace, Targets};
-use holdline_wire::header::Name;
+use holdline_wire::header::{InstanceRefusal, Name};
 use holdline_wire::{Message, Method, Time};
 use std::time::Duration;
 
@@ -112,7 +112,11 @@ impl AgentCore {
         let moving = &self.env.settings.moving;
         if let Some(pause) = retry_after(response).filter(|_| refused) {
             let pause = pause.min(moving.retry_after_max);
-            self.env.cluster.pause(now, node, pause);
+            if has_no_room(response) {
+                self.env.cluster.pause_until_room(now, node, pause);
+            } else {
+                self.env.cluster.pause(now, node, pause);
+            }
         }
         self.env
             .pacing
@@ -126,6 +130,16 @@ impl AgentCore {
             self.env.cluster.busy(now, far.node);
         }
     }
+}
+
+/// Whether the node itself refuses, since it has no room for one more call.
+fn has_no_room(response: &Message) -> bool {
+    let refusal = response.header(Name::InstanceRefusal);
+    let refusal = refusal.map(InstanceRefusal::parse);
+    matches!(
+        refusal,
+        Some(InstanceRefusal::Full | InstanceRefusal::NoPort)
+    )
 }
 
 /// For how long the sender wants no further request (RFC 3261 20.33); a comment and parameters may

@@ -2,13 +2,13 @@
 
 use crate::cluster::{NodeId, Refusal, Trouble};
 use crate::core::AgentCore;
-use crate::core::call::{CallKey, Phase};
+use crate::core::call::CallKey;
 use crate::core::cluster_events::told_utilization;
 use crate::core::env::{Owner, Place};
 use crate::core::event::Event;
 use crate::core::new_call::unserved;
 use holdline_leg::Leg;
-use holdline_relay::{Report, Side, StreamId};
+use holdline_relay::{Report, StreamId};
 use holdline_wire::build::Builder;
 use holdline_wire::header::Name;
 use holdline_wire::machine::Output;
@@ -377,28 +377,14 @@ impl AgentCore {
                 side,
                 local,
                 errno,
-            } => {
-                self.env.event(Event::PortRefused { local, errno });
-                self.on_bind_failed(now, stream, side);
+            } => self.on_bind_failed(now, (stream, side), local, errno),
+            Report::Left { local, .. } => self.env.ports.closed(local.port()),
+            Report::Removed { closed, .. } => {
+                for port in closed.into_iter().flatten() {
+                    self.env.ports.closed(port);
+                }
             }
-            Report::Removed { .. } => {}
         }
-    }
-
-    fn on_bind_failed(&mut self, now: Time, stream: StreamId, side: Side) {
-        let Some(key) = self.env.by_stream.get(&stream).copied() else {
-            return;
-        };
-        let Some(call) = self.calls.get_mut(key) else {
-            return;
-        };
-        match (&call.phase, side) {
-            (Phase::Moving(_), Side::Far) => self.attempt_failed(now, key, 0),
-            (Phase::Moving(_), Side::Near) => self.lose(now, key, 503),
-            (Phase::Over, _) => {}
-            _ => call.fail(&mut self.env, now, 503),
-        }
-        self.env.touched.insert(key);
     }
 
     /// A trunk document as it was fetched.

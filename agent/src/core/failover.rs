@@ -145,6 +145,15 @@ impl AgentCore {
         self.env
             .cluster
             .dialog_unknown(now, node, key.data().as_ffi());
+        self.move_alone(now, key);
+    }
+
+    /// One call leaves its node, which may live, for a reason of its own.
+    pub(super) fn move_alone(&mut self, now: Time, key: CallKey) {
+        let far = self.calls.get(key).and_then(|call| call.far.as_ref());
+        let Some(node) = far.map(|far| far.node) else {
+            return;
+        };
         let address = self.env.cluster.address(node);
         let failover = self.start_failover(now, address, None, 1);
         self.line_up(now, key, failover, now);

@@ -12,6 +12,7 @@ mod failover;
 mod left;
 mod new_call;
 mod pacing;
+mod ports;
 mod settings;
 mod status;
 mod story;
@@ -131,6 +132,7 @@ impl Machine for AgentCore {
     type Out = Out;
 
     fn handle(&mut self, now: Time, input: Input<In>) {
+        self.env.ports.pass(now);
         match input {
             Input::Message { from, bytes } => match Message::parse(bytes) {
                 Ok(message) => self.on_message(now, from, message),

@@ -5,6 +5,7 @@ use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, Callee, FarLeg, Kept, Phase};
 use crate::core::env::{Env, Owner, Place, Timer};
 use crate::core::event::Event;
+use crate::core::ports;
 use bytes::Bytes;
 use holdline_leg::{Leg, Passage, Setup};
 use holdline_relay::{Carrier, GroupId, Place as MediaPlace, Session, Side};
@@ -87,6 +88,10 @@ impl AgentCore {
         }
         let hops = invite.forwards_left().map_err(|status| (status, None))?;
         if self.draining || self.calls.len() >= self.env.settings.max_calls {
+            return Err((503, retry()));
+        }
+        // A move needs none (spec: X51): the calls that are there have what they need.
+        if ports::needed(invite) > self.env.ports.available() {
             return Err((503, retry()));
         }
         Ok(hops)
@@ -189,6 +194,8 @@ impl Call {
             farewell: None,
             orphans: Vec::new(),
             disowned_at: None,
+            refused_ports: 0,
+            unopened: None,
             cause: "hangup",
         }
     }
@@ -215,11 +222,11 @@ impl Call {
         let (epoch, group) = (self.epoch(), GroupId(node.0));
         if again {
             let session = u64::from(epoch);
+            self.free_dead_attempts(env);
             let moved = self
                 .media
                 .move_far(&mut env.ports, &mut env.relay, group, session);
             env.flush_relay(self.key);
-            self.free_dead_attempts(env);
             if let Some(sdp) = moved.map_err(|_| 503u16)? {
                 passage.set_sdp(sdp);
             }

@@ -59,7 +59,7 @@ impl Env {
     }
 
     fn tell(&mut self, now: Time, orphans: Orphans, mut tried: Vec<NodeId>) {
-        let chosen = self.cluster.choose(now, &mut self.tokens, &tried, true);
+        let chosen = self.cluster.listener(now, &mut self.tokens, &tried);
         let node = chosen.and_then(|node| Some((node, self.cluster.address(node)?)));
         let Some((node, address)) = node else {
             return self.let_wait(orphans);

@@ -159,7 +159,8 @@ impl Reporter {
             Event::Ignored { from, reason } => self.ignored(from, reason),
             Event::PortRefused { local, errno } => {
                 self.ports_refused.inc();
-                warn!(%local, errno, "media port could not be opened");
+                warn!(%local, errno, "media port could not be opened (errno 98: another socket has it); \
+                       the call takes another where it can");
             }
             Event::Forgotten { what } => {
                 self.forgotten.inc();

@@ -2,9 +2,10 @@
 
 use crate::core::call::CallKey;
 use crate::core::env::Place;
+use crate::core::ports;
 use crate::core::{Event, NodeCore};
 use holdline_relay::Side;
-use holdline_wire::header::{Name, Replaces};
+use holdline_wire::header::{InstanceRefusal, Name, Replaces};
 use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Method, Time, TransportKey};
 
@@ -25,6 +26,13 @@ impl Refusal {
 
     fn for_now() -> Refusal {
         Refusal(503, vec![(Name::RetryAfter, RETRY_AFTER.to_owned())])
+    }
+
+    /// The node itself lacks what a call needs, and says what (spec: X51).
+    fn no_room(lacking: InstanceRefusal) -> Refusal {
+        let Refusal(status, mut headers) = Refusal::for_now();
+        headers.push((Name::InstanceRefusal, lacking.as_str().to_owned()));
+        Refusal(status, headers)
     }
 }
 
@@ -104,7 +112,15 @@ impl NodeCore {
             Wish::Takeover(replaces) => self.holder(replaces).is_some(),
         };
         if full && !in_place {
-            return Err(Refusal::for_now());
+            return Err(Refusal::no_room(InstanceRefusal::Full));
+        }
+        let kept = match &wish {
+            Wish::NewCall | Wish::Transfer(_) => ports::kept(&self.env.ports),
+            // That is whom they are kept for.
+            Wish::Takeover(_) => 0,
+        };
+        if self.env.ports.available() < ports::needed(invite) + kept {
+            return Err(Refusal::no_room(InstanceRefusal::NoPort));
         }
         Ok((wish, forwards))
     }

@@ -67,6 +67,8 @@ pub(super) struct Takeover {
     pub record: Option<Arc<DialogRecord>>,
     /// Our answer to the INVITE's offer: the 183 and the 200 carry the same (spec: X31a).
     pub answer: Bytes,
+    /// The offer for the downstream INVITE.
+    pub offer: Bytes,
 }
 
 /// A new call whose downstream INVITE waits for the store.
@@ -117,6 +119,8 @@ pub(super) struct Call {
     /// repeated.
     pub keeping: Option<u64>,
     pub kept_again: u32,
+    /// How many of its ports turned out to be another socket's.
+    pub refused_ports: u8,
 }
 
 impl Call {
@@ -150,6 +154,7 @@ impl Call {
             parting: None,
             keeping: None,
             kept_again: 0,
+            refused_ports: 0,
         }
     }
 

@@ -55,6 +55,7 @@ impl NodeCore {
             max_forwards,
             record: None,
             answer: Bytes::new(),
+            offer: Bytes::new(),
         };
         let call = &mut self.calls[key];
         call.phase = Phase::Claiming;
@@ -63,6 +64,12 @@ impl NodeCore {
         self.env.event(Event::ClaimAsked(call.number));
         if let Some(old) = holder.and_then(|old| self.calls.get_mut(old)) {
             old.claimant = Some(key);
+        }
+        // Before the store is asked: meanwhile the relay opens the ports.
+        if let Err(error) = self.mirror(key) {
+            let status = super::placing::status_of(&error);
+            self.fail(now, key, status, "the offer cannot be relayed");
+            return Ok(());
         }
         let abandoned = super::noting::orphans(invite);
         let op = Op::Claim {
@@ -135,20 +142,13 @@ impl NodeCore {
     /// Answers with media at once and sends the downstream INVITE with Replaces, both before
     /// anything else is known (spec: X31a).
     fn take_over(&mut self, now: Time, key: CallKey, record: Arc<DialogRecord>) {
-        let (answer, offer) = match self.mirror(key) {
-            Ok(descriptions) => descriptions,
-            Err(error) => {
-                let status = super::placing::status_of(&error);
-                return self.fail(now, key, status, "the offer cannot be relayed");
-            }
-        };
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         let Some(takeover) = &mut call.takeover else {
             return;
         };
-        takeover.answer = answer.clone();
+        let (answer, offer) = (takeover.answer.clone(), takeover.offer.clone());
         let setup = downstream_invite(self.env.config.sip, takeover, &record, offer);
         call.generation = record.generation + 1;
         // It may be a later dialog than the one that was named.
@@ -167,16 +167,21 @@ impl NodeCore {
         self.call_downstream(now, key, &setup, &minted);
     }
 
-    fn mirror(&mut self, key: CallKey) -> Result<(Bytes, Bytes), MediaError> {
+    /// Takes the ports for the call, and writes our answer to the INVITE's offer and the offer for
+    /// the downstream UA.
+    fn mirror(&mut self, key: CallKey) -> Result<(), MediaError> {
         let call = &mut self.calls[key];
-        let offer = call
-            .takeover
-            .as_ref()
-            .and_then(|takeover| takeover.invite.sdp());
+        let Some(takeover) = &mut call.takeover else {
+            return Ok(());
+        };
+        let offer = takeover.invite.sdp().unwrap_or_default();
         let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
-        let mirrored = call.session.mirror(ports, out, offer.unwrap_or_default());
+        let mirrored = call.session.mirror(ports, out, offer);
+        if let Ok((answer, offer)) = &mirrored {
+            (takeover.answer, takeover.offer) = (answer.clone(), offer.clone());
+        }
         self.env.flush_relay(key);
-        mirrored
+        mirrored.map(|_| ())
     }
 
     /// The downstream UA has something to say about being taken over.

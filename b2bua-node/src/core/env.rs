@@ -2,6 +2,7 @@
 
 use crate::core::call::{CallKey, Owner};
 use crate::core::event::{Event, Out};
+use crate::core::ports;
 use crate::core::settings::NodeConfig;
 use crate::core::utilization::Utilization;
 use crate::store::{Op, StoreRequest};
@@ -145,9 +146,10 @@ impl Env {
         env
     }
 
-    /// Follows the number of live calls; the header changes at most once a second (spec: D33).
+    /// Follows the number of live calls and of ports in use; the header changes at most once a second (spec: D33).
     pub fn count_calls(&mut self, now: Time, calls: usize) {
-        if self.utilization.update(now, calls) {
+        let of_ports = ports::percent(&self.ports);
+        if self.utilization.update(now, calls, of_ports) {
             self.stamp_responses();
         }
     }

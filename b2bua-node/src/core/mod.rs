@@ -19,6 +19,7 @@ mod ownership;
 mod pairing;
 mod parting;
 mod placing;
+mod ports;
 mod settings;
 mod transfer;
 mod utilization;
@@ -31,7 +32,6 @@ pub use settings::{NodeConfig, Waits};
 
 use call::{Call, CallKey};
 use env::{Env, Timer};
-use holdline_relay::Report;
 use holdline_wire::Time;
 use holdline_wire::machine::{Input, Machine, Output};
 use ownership::Ownership;
@@ -118,18 +118,7 @@ impl NodeCore {
             In::Operator(Operator::Drain) => self.draining = true,
             In::Operator(Operator::Resume) => self.draining = false,
             In::LoopLate(late) => self.loop_was_late(now, late),
-            In::Media(Report::BindFailed {
-                stream,
-                local,
-                errno,
-                ..
-            }) => {
-                self.env.event(Event::BindFailed { local, errno });
-                if let Some(key) = self.env.by_stream.get(&stream).copied() {
-                    self.fail(now, key, 500, "no media port");
-                }
-            }
-            In::Media(Report::Tick(_) | Report::Refused { .. } | Report::Removed { .. }) => {}
+            In::Media(report) => self.media(now, report),
         }
     }
 
@@ -160,6 +149,7 @@ impl Machine for NodeCore {
 
     fn handle(&mut self, now: Time, input: Input<In>) {
         self.notice_pause(now);
+        self.env.ports.pass(now);
         self.env.count_calls(now, self.calls.len());
         match input {
             Input::Message { from, bytes } if self.is_checking() => self.park(from, bytes),

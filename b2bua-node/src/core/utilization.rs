@@ -28,13 +28,14 @@ impl Utilization {
         self.percent
     }
 
-    /// Takes the number of live calls; true where the percentage has changed.
-    pub fn update(&mut self, now: Time, calls: usize) -> bool {
-        let percent = if self.capacity == 0 {
-            100
-        } else {
-            u8::try_from((calls * 100).div_ceil(self.capacity).min(100)).unwrap_or(100)
+    /// Takes the number of live calls and how much of the media ports is in use, percent; true
+    /// where the percentage has changed: it is the higher of the two (spec: X51).
+    pub fn update(&mut self, now: Time, calls: usize, ports: usize) -> bool {
+        let of_calls = match self.capacity {
+            0 => 100,
+            capacity => (calls * 100).div_ceil(capacity),
         };
+        let percent = u8::try_from(of_calls.max(ports).min(100)).unwrap_or(100);
         let steady = self
             .changed
             .is_some_and(|changed| now.since(changed) < STEADY);
@@ -57,13 +58,15 @@ mod tests {
         let at = |millis| Time::ZERO + Duration::from_millis(millis);
         let mut utilization = Utilization::new(300);
         assert_eq!(utilization.percent(), 0);
-        assert!(utilization.update(at(0), 1));
+        assert!(utilization.update(at(0), 1, 0));
         assert_eq!(utilization.percent(), 1);
-        assert!(!utilization.update(at(999), 150));
+        assert!(!utilization.update(at(999), 150, 0));
         assert_eq!(utilization.percent(), 1);
-        assert!(utilization.update(at(1000), 151));
+        assert!(utilization.update(at(1000), 151, 0));
         assert_eq!(utilization.percent(), 51);
-        assert!(utilization.update(at(2000), 400));
+        assert!(utilization.update(at(2000), 400, 0));
         assert_eq!(utilization.percent(), 100);
+        assert!(utilization.update(at(3000), 3, 70));
+        assert_eq!(utilization.percent(), 70, "ports are scarcer");
     }
 }

@@ -6,6 +6,7 @@ pub mod config;
 pub mod driver;
 pub mod http;
 pub mod log;
+pub mod media_ports;
 pub mod metrics;
 pub mod published;
 pub mod relay_link;

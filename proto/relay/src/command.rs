@@ -200,6 +200,13 @@ pub enum Report {
         /// The operating system's error number.
         errno: i32,
     },
+    /// A move has closed the far side's sockets: their ports can be given out again.
+    Left {
+        /// The stream.
+        stream: StreamId,
+        /// The RTP address that it had.
+        local: SocketAddr,
+    },
     /// The stream is gone and its ports are free.
     Removed {
         /// The stream.
@@ -208,5 +215,7 @@ pub enum Report {
         near: Stats,
         /// What came in on the far side.
         far: Stats,
+        /// The RTP ports of its near and its far side, where they were open.
+        closed: [Option<u16>; 2],
     },
 }

@@ -141,6 +141,7 @@ mod tests {
             stream: StreamId(stream),
             near,
             far,
+            closed: [None, None],
         }
     }
 

@@ -160,7 +160,7 @@ impl Thread {
 
 impl RelayHandle {
     /// Queues a command; those of one stream are carried out in order. Never blocks. A removal
-    /// wakes nobody: it is carried out with whatever comes next, within 100 ms.
+    /// wakes nobody: it is carried out with whatever comes next, within 20 ms.
     pub fn send(&self, command: Command) -> Result<(), SendError> {
         let StreamId(stream) = stream_of(&command);
         let can_wait = matches!(command, Command::Remove { .. });

@@ -194,7 +194,11 @@ impl Table {
         let Some(stream) = self.streams.get_mut(&id) else {
             return Applied::Nothing;
         };
-        if stream.side(Side::Far).local == Some(far.local) && self.tally.is(stream.group, group) {
+        let state = stream.side(Side::Far);
+        let there = state.local == Some(far.local) && self.tally.is(stream.group, group);
+        // Where a peer is known the same ports are for another process at its place: a fresh
+        // socket has none of the old one's packets and errors.
+        if there && (state.peer.is_none() || state.peer == usable(far.peer)) {
             return self.set_peer(id, Side::Far, far.peer);
         }
         self.tally.leave(stream.group);

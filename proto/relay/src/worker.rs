@@ -19,8 +19,9 @@ pub(crate) const WAKER: u64 = u64::MAX;
 const COMMANDS_AT_A_TIME: usize = 16;
 /// The timeout with which epoll waits for a command only.
 const FOREVER: i32 = -1;
-/// How often commands are looked for while there are streams: their removal wakes nobody.
-const REMOVALS: Duration = Duration::from_millis(100);
+/// How often commands are looked for while there are streams: their removal wakes nobody, and
+/// its ports wait for it.
+const REMOVALS: Duration = Duration::from_millis(20);
 /// How soon after a refusal the next tick is: whether anything else is heard of the group decides.
 const AFTER_REFUSAL: Duration = Duration::from_millis(4);
 /// Events taken at a time.
@@ -210,6 +211,12 @@ impl Worker {
 
     fn command(&mut self, command: &Command) {
         let stream = stream_of(command);
+        let local = |side| self.table.spec(stream, side).map(|spec| spec.local);
+        let closed = match command {
+            Command::Remove { .. } => [local(Side::Near), local(Side::Far)],
+            Command::Move { .. } => [None, local(Side::Far)],
+            _ => [None, None],
+        };
         match self.table.apply(command) {
             Applied::Nothing => {}
             Applied::Open { near, far } => {
@@ -218,11 +225,22 @@ impl Worker {
                         self.open(stream, side);
                     }
                 }
+                let now = self.table.spec(stream, Side::Far).map(|spec| spec.local);
+                if let [_, Some(local)] = closed
+                    && now != Some(local)
+                {
+                    self.reports.push(Report::Left { stream, local });
+                }
             }
             Applied::Connect(side) => self.connect(stream, side),
             Applied::Removed(near, far) => {
                 self.ports.close(stream);
-                self.reports.push(Report::Removed { stream, near, far });
+                self.reports.push(Report::Removed {
+                    stream,
+                    near,
+                    far,
+                    closed: closed.map(|local| Some(local?.port())),
+                });
             }
         }
         self.shared

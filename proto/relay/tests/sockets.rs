@@ -396,6 +396,43 @@ fn a_new_peer_is_not_blamed_for_the_old_one() {
     });
 }
 
+/// The ports that a move leaves are told once they are closed; a move to the stream's own opens
+/// them anew, and what the old peer sends there is not taken.
+// spec: X51
+#[test]
+fn a_move_tells_which_ports_it_has_left_and_may_stay_where_it_is() {
+    let bench = Bench::new(14);
+    let (near, old) = (bench.endpoint(5000), bench.endpoint(6000));
+    bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), false);
+    bench.settle();
+    let stream = STREAM;
+    let go = |port, peer, group| {
+        let far = bench.side(port, peer);
+        let group = GroupId(group);
+        bench.send(Command::Move { stream, far, group });
+    };
+    go(4110, 6010, 2);
+    let left = bench.wait(|report| match report {
+        Report::Left { local, .. } => Some(local),
+        _ => None,
+    });
+    assert_eq!(left, bench.at(4100));
+    assert!(UdpSocket::bind(left).is_ok(), "it can be given out");
+    go(4110, 6020, 3);
+    bench.settle();
+    let survivor = bench.endpoint(6020);
+    old.send_to(&rtp(9, 9), bench.at(4110)).unwrap();
+    survivor.send_to(&rtp(2, 1), bench.at(4110)).unwrap();
+    assert_eq!(receive(&near).0, rtp(2, 1));
+    bench.send(Command::Remove { stream });
+    let closed = bench.wait(|report| match report {
+        Report::Left { local, .. } => panic!("{local} was opened again"),
+        Report::Removed { closed, .. } => Some(closed),
+        _ => None,
+    });
+    assert_eq!(closed, [Some(4000), Some(4110)]);
+}
+
 #[test]
 fn ports_are_refused_when_taken_and_free_when_removed() {
     let bench = Bench::new(7);

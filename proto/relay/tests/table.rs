@@ -444,3 +444,26 @@ fn mutations_never_panic() {
     }
     assert!(forwarded > 10_000, "{forwarded}");
 }
+
+/// A process that was restarted at its place: what the old one sent must not be taken for it.
+// spec: X51
+#[test]
+fn a_move_to_the_same_ports_of_the_same_group_opens_them_anew() {
+    let mut table = Table::new();
+    table.apply(&install(1, 1, true));
+    let own = table.spec(A, Side::Far).unwrap().local;
+    let again = Command::Move {
+        stream: A,
+        far: SideSpec {
+            local: own,
+            peer: None,
+        },
+        group: GroupId(1),
+    };
+    let opened = Applied::Open {
+        near: false,
+        far: true,
+    };
+    assert_eq!(table.apply(&again), opened);
+    assert_eq!(table.apply(&again), Applied::Nothing);
+}

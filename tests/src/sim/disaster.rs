@@ -2,8 +2,8 @@
 
 use super::draw::Draw;
 use super::plan::{
-    AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Step, Trouble, What,
-    at_ms,
+    AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Scarce, Step, Trouble,
+    What, at_ms,
 };
 use crate::ua::CallNumber;
 use holdline_wire::Time;
@@ -102,6 +102,11 @@ impl Plan {
             store_delay: draw.ms(1, 15),
             documents,
             configured: None,
+            // A call that meets another socket's port is called twice: that is for storms.
+            scarce: Scarce {
+                foreign: None,
+                ..Scarce::draw(seed, count, 3)
+            },
             end: Time::ZERO,
         };
         Plan {

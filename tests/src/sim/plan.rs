@@ -3,6 +3,7 @@
 
 use super::configured::Configured;
 use super::disaster::Disaster;
+use super::draw::Draw;
 use crate::ua::{CallNumber, ReplacesPolicy};
 use holdline_wire::Time;
 use std::collections::BTreeSet;
@@ -178,6 +179,56 @@ pub enum Rules {
     Storm,
 }
 
+/// How scarce media ports are; plenty, where nothing is said.
+#[derive(Clone, Debug, Default)]
+pub struct Scarce {
+    /// Port pairs of the agent.
+    pub agent: Option<u16>,
+    /// Port pairs of every node.
+    pub nodes: Option<u16>,
+    /// The one node that has only so many.
+    pub small: Option<(usize, u16)>,
+    /// Of the pairs of agent and nodes, one in so many is another socket's.
+    pub foreign: Option<u16>,
+}
+
+impl Scarce {
+    /// Draws for `count` calls how scarce ports are; what there is suffices for all of them, but
+    /// on a small node.
+    pub fn draw(seed: u64, count: usize, nodes: usize) -> Scarce {
+        let mut draw = Draw::new(seed, 31);
+        let all = 2 * u16::try_from(count).unwrap_or(u16::MAX / 4);
+        // What a node keeps from new calls is not for them.
+        let with_kept = Some(all + all / 8 + 4);
+        let mut scarce = Scarce::default();
+        match draw.below(16) {
+            0..=2 => scarce.agent = Some(all),
+            3 => scarce.nodes = with_kept,
+            4 => (scarce.agent, scarce.nodes) = (Some(all), with_kept),
+            5 => scarce.small = Some((draw.below(nodes as u64) as usize, 6)),
+            6 | 7 => scarce.foreign = Some(5 + draw.below(20) as u16),
+            _ => {}
+        }
+        scarce
+    }
+
+    /// The last of the media ports that begin with `first`, of the agent or of a node.
+    pub fn last_port(&self, node: Option<usize>, first: u16, plenty: u16) -> u16 {
+        let small = self.small.filter(|(small, _)| Some(*small) == node);
+        let pairs = match (node, small) {
+            (None, _) => self.agent,
+            (Some(_), Some((_, pairs))) => Some(pairs),
+            (Some(_), None) => self.nodes,
+        };
+        pairs.map_or(plenty, |pairs| first + 2 * pairs - 1)
+    }
+
+    /// Whether the node has no room for all calls.
+    pub fn is_small(&self, node: usize) -> bool {
+        self.small.is_some_and(|(small, _)| small == node)
+    }
+}
+
 /// The whole of a scenario.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -201,6 +252,8 @@ pub struct Plan {
     pub documents: Vec<(Time, Document)>,
     /// What the programs are configured with; their defaults where it is not said.
     pub configured: Option<Configured>,
+    /// How scarce media ports are.
+    pub scarce: Scarce,
     /// When the world ends.
     pub end: Time,
 }

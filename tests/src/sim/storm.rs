@@ -3,8 +3,8 @@
 
 use super::draw::Draw;
 use super::plan::{
-    AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Sound, Step, Trouble,
-    What, at_ms,
+    AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Scarce, Sound, Step,
+    Trouble, What, at_ms,
 };
 use crate::ua::{CallNumber, ReplacesPolicy};
 use holdline_wire::Time;
@@ -71,6 +71,7 @@ impl Plan {
             store_delay: sky.draw.ms(1, 15),
             documents: sky.documents,
             configured: None,
+            scarce: Scarce::draw(seed, count, nodes),
             end: Time::ZERO,
         };
         Plan {

@@ -2,8 +2,8 @@
 //! Times are seconds from the start; calls are up by the third and hung up at the end.
 
 use super::plan::{
-    AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Step, Trouble, What,
-    at_ms,
+    AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Scarce, Step, Trouble,
+    What, at_ms,
 };
 use super::{Outcome, run_plan};
 use holdline_wire::Time;
@@ -46,9 +46,17 @@ impl Story {
             store_delay: ms(3),
             documents: vec![(at_ms(10), Document::default())],
             configured: None,
+            scarce: Scarce::default(),
             end: Time::ZERO,
         };
         Story { plan }.calls(20)
+    }
+
+    /// Media ports are so scarce.
+    #[must_use]
+    pub fn scarce(mut self, scarce: Scarce) -> Story {
+        self.plan.scarce = scarce;
+        self
     }
 
     /// So many nodes.

@@ -216,9 +216,6 @@ impl Watch {
             AgentEvent::TrunkRefused { reason } if !broken_document => {
                 self.fail(at, None, format!("good trunk document refused: {reason}"));
             }
-            AgentEvent::PortRefused { local, .. } => {
-                self.fail(at, None, format!("agent could not open {local}"));
-            }
             _ => {}
         }
     }

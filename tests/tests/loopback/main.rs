@@ -6,6 +6,7 @@ mod far_end;
 mod no_node;
 mod operator;
 mod own_torture;
+mod ports;
 mod torture;
 mod torture_table;
 

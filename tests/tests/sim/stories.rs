@@ -3,7 +3,7 @@
 //! back in time, every end explained, nothing left.
 
 use holdline_tests::sim::Outcome;
-use holdline_tests::sim::plan::{Act, End, Party, What};
+use holdline_tests::sim::plan::{Act, End, Party, Scarce, What};
 use holdline_tests::sim::story::Story;
 
 /// The story's outcome, in which no rule was broken.
@@ -216,4 +216,40 @@ fn calls_that_ring_on_a_node_that_dies_are_answered_all_the_same() {
         assert_eq!(outcome.verdicts.len(), 1);
         assert_eq!((outcome.answered, outcome.lost()), (30, 0), "{early_media}");
     }
+}
+
+/// Ports for these calls alone: each moves by its own.
+// spec: X51
+#[test]
+fn with_every_port_in_use_all_calls_move() {
+    let scarce = Scarce {
+        agent: Some(24),
+        ..Scarce::default()
+    };
+    let outcome = told(Story::new(21).calls(12).scarce(scarce).kill(0, 5.0));
+    assert_eq!(outcome.answered, 12);
+    all_moved_once(&outcome);
+}
+
+// spec: X51
+#[test]
+fn ports_of_other_sockets_cost_no_call() {
+    let scarce = Scarce {
+        foreign: Some(5),
+        ..Scarce::default()
+    };
+    let outcome = told(Story::new(22).scarce(scarce).kill(1, 5.0));
+    assert_eq!((outcome.answered, outcome.lost()), (20, 0));
+}
+
+/// The node with ports for three calls is nobody's first choice, and all others go elsewhere.
+// spec: X51
+#[test]
+fn a_node_without_ports_costs_no_call() {
+    let scarce = Scarce {
+        small: Some((2, 6)),
+        ..Scarce::default()
+    };
+    let outcome = told(Story::new(23).scarce(scarce).kill(0, 5.0));
+    assert_eq!((outcome.answered, outcome.lost()), (20, 0));
 }

@@ -216,6 +216,11 @@ impl Pacing {
 
     fn settle(&mut self) {
         self.stirred = true;
+        self.tidy();
+    }
+
+    /// A node was chosen, and its INVITE could not leave.
+    pub fn tidy(&mut self) {
         if self.line.is_empty() {
             self.targets.retain(|_, target| !target.owed.is_empty());
         }

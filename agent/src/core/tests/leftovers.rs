@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::{In, Operator};
-use holdline_relay::{Report, Side};
+use holdline_relay::{Command, Report, Side};
 use holdline_wire::machine::Input;
 
 #[test]
@@ -41,19 +41,32 @@ fn a_port_that_cannot_be_opened_costs_the_attempt_and_not_the_call() {
     let mut world = World::with_nodes(3);
     let mut call = world.call_up();
     world.kill_and_judge(call.node);
-    let (first, _) = world.node_invited();
-    let moving = world.core.calls.values().next().unwrap();
-    let stream = moving.media.streams().next().unwrap();
+    let (first, invite) = world.node_invited();
+    let moved = world.relay.iter().rev().find_map(|command| match command {
+        Command::Move { stream, far, .. } => Some((*stream, far.local)),
+        _ => None,
+    });
+    let (stream, local) = moved.unwrap();
     let report = Report::BindFailed {
         stream,
         side: Side::Far,
-        local: world::addr("127.0.0.1:10000"),
+        local,
         errno: 98,
     };
     world.input(Input::Other(In::Media(report)));
     world.pass(ms(1));
+    assert!(
+        world.next_invite().is_none(),
+        "two would meet at the far end"
+    );
+    world.node_responds(first, &invite, 200, Some(ANSWER));
+    world.node_got(first, "ACK");
+    (call.node, call.far) = (first, world.dialog_at(first, &invite));
     world.call_moves(&mut call);
-    assert_ne!(call.node, first);
+    world.pass(seconds(1));
+    let bye = world.node_got(first, "BYE");
+    world.node_responds(first, &bye, 200, None);
+    world.pbx_noticed_nothing();
     world.hang_up(&mut call);
 }
 

@@ -9,6 +9,7 @@ mod leftovers;
 mod moves;
 mod pacing;
 mod placing;
+mod ports;
 mod restarts;
 mod ringing;
 mod strangers;

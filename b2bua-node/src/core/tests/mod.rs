@@ -6,6 +6,7 @@ mod failover;
 mod hang_ups;
 mod moved;
 mod orphans;
+mod ports;
 mod refusals;
 mod store_faults;
 mod strangers;

@@ -2,6 +2,7 @@
 //! them, and what the relay has to be told. Pure.
 
 mod comfort;
+mod mending;
 mod moving;
 
 use crate::command::{Command, GroupId, Peer, Side, SideSpec, StreamId};
@@ -118,6 +119,8 @@ pub struct Session {
     agreed: bool,
     /// The attempt to move that is under way.
     attempt: Option<u64>,
+    /// Whether it may still be answered.
+    awaited: bool,
     /// The answer to its first offer that the near side has heard in a provisional response of
     /// an attempt before: it is told no other that says the same (spec: X26).
     told: Option<Box<Sdp>>,
@@ -139,6 +142,7 @@ impl Session {
             sent_far: Sent::nothing(place.session),
             agreed: false,
             attempt: None,
+            awaited: false,
             told: None,
             parked: Vec::new(),
         }
@@ -214,8 +218,13 @@ impl Session {
         bytes: Bytes,
     ) -> Result<(Bytes, Bytes), MediaError> {
         let offer = self.carry(ports, out, Side::Near, Carrier::Request, bytes)?;
+        Ok((self.mirrored(), offer))
+    }
+
+    /// Our own answer to the near side's offer, which mirrors it.
+    fn mirrored(&mut self) -> Bytes {
         let Some(exchange) = &self.exchange else {
-            return Ok((Bytes::new(), offer));
+            return Bytes::new();
         };
         let anchors = self.anchors(Side::Near);
         let answer = exchange
@@ -225,7 +234,7 @@ impl Session {
             .clone();
         self.sent_near.version = 1;
         self.sent_near.fingerprint = fingerprint(&answer);
-        Ok((answer, offer))
+        answer
     }
 
     /// Takes the ports of every stream back.
@@ -275,8 +284,7 @@ impl Session {
             .filter(lacking)
             .map(|(index, _)| index)
             .collect();
-        let (used, total) = ports.usage();
-        if total - used < 2 * new.len() {
+        if ports.available() < 2 * new.len() {
             return Err(MediaError::NoPort);
         }
         let streams = sdp.media().len().max(self.streams.len());

@@ -1,4 +1,4 @@
-//! A call's media on the move: fresh far ports for each attempt, and what becomes of those of the
+//! A call's media on the move: far ports for each attempt, and what becomes of those of the
 //! attempts before it.
 
 use super::{Exchange, MediaError, Sent, Session};
@@ -20,7 +20,10 @@ impl Session {
     /// exactly what is in use (spec: X24a), or, for a call that is still being set up, its own
     /// offer once more (spec: X26). `None` where there is no media to offer. `session` names the
     /// attempt: an attempt before it that has no final answer keeps its ports, see
-    /// [`Session::adopt`].
+    /// [`Session::adopt`]. Where no port is free the side's own ports, which nobody needs any
+    /// more, are opened anew: nothing is taken there before the new node is known, and then only
+    /// from it. So the move of a call always fits (spec: X51); [`MediaError::NoPort`] is for one
+    /// more attempt while another may still be answered.
     pub fn move_far(
         &mut self,
         ports: &mut Ports,
@@ -42,29 +45,24 @@ impl Session {
             let in_force = self.in_force();
             self.close_unused(ports, out, in_force.as_ref());
         }
-        let mut fresh = Vec::with_capacity(self.streams.len());
-        for stream in self.streams.iter().flatten() {
-            let Some(port) = ports.take() else {
-                fresh.into_iter().for_each(|(_, port)| ports.put(port));
-                return Err(MediaError::NoPort);
-            };
-            fresh.push((stream.id, port));
-        }
-        let old: Vec<(StreamId, u16)> = self
-            .streams
-            .iter()
-            .flatten()
-            .map(|stream| (stream.id, stream.far))
-            .collect();
-        match self.attempt {
-            Some(attempt) => self.parked.push(Parked {
-                session: attempt,
-                ports: old,
-            }),
-            None => old.into_iter().for_each(|(_, port)| ports.put(port)),
+        let awaited = self.attempt.filter(|_| self.awaited);
+        let fresh = self.fresh_far(ports, awaited.is_none())?;
+        let left = self.far_ports();
+        match awaited {
+            Some(session) => {
+                left.iter().for_each(|(_, port)| ports.leave(*port));
+                self.parked.push(Parked {
+                    session,
+                    ports: left,
+                });
+            }
+            None => {
+                let unused = left.into_iter().filter(|old| !fresh.contains(old));
+                unused.for_each(|(_, port)| ports.put(port));
+            }
         }
         self.group = group;
-        self.attempt = Some(session);
+        (self.attempt, self.awaited) = (Some(session), true);
         self.take_far(&fresh, out);
         self.sent_far = Sent::nothing(session);
         let described = self.describe(Side::Far, &offer);
@@ -76,9 +74,47 @@ impl Session {
         Ok(Some(described))
     }
 
-    /// The attempt named `session` was answered after a later one had been started: its ports
-    /// become the call's again (spec: X24). False where it is not known.
-    pub fn adopt(&mut self, out: &mut Vec<Command>, group: GroupId, session: u64) -> bool {
+    /// A far port for each stream: a free one, or else, where they `may_stay`, its own.
+    fn fresh_far(
+        &self,
+        ports: &mut Ports,
+        may_stay: bool,
+    ) -> Result<Vec<(StreamId, u16)>, MediaError> {
+        let mut fresh = Vec::with_capacity(self.streams.len());
+        for stream in self.streams.iter().flatten() {
+            let own = Some(stream.far).filter(|port| may_stay && ports.is_sound(*port));
+            let Some(port) = ports.take().or(own) else {
+                let taken = fresh.into_iter().filter(|(_, port)| !self.has_far(*port));
+                taken.for_each(|(_, port)| ports.untake(port));
+                return Err(MediaError::NoPort);
+            };
+            fresh.push((stream.id, port));
+        }
+        Ok(fresh)
+    }
+
+    fn has_far(&self, port: u16) -> bool {
+        self.streams
+            .iter()
+            .flatten()
+            .any(|stream| stream.far == port)
+    }
+
+    fn far_ports(&self) -> Vec<(StreamId, u16)> {
+        let streams = self.streams.iter().flatten();
+        streams.map(|stream| (stream.id, stream.far)).collect()
+    }
+
+    /// The attempt named `session` was answered after a later one had been started, or the later
+    /// one could not be: its ports become the call's again (spec: X24). False where it is not
+    /// known.
+    pub fn adopt(
+        &mut self,
+        ports: &mut Ports,
+        out: &mut Vec<Command>,
+        group: GroupId,
+        session: u64,
+    ) -> bool {
         let Some(index) = self
             .parked
             .iter()
@@ -99,11 +135,14 @@ impl Session {
             .filter(|stream| live.iter().any(|(id, _)| *id == stream.id))
             .map(|stream| (stream.id, stream.far))
             .collect();
+        current.iter().for_each(|(_, port)| ports.leave(*port));
+        live.iter().for_each(|(_, port)| ports.back(*port));
         current.extend(unused);
         self.parked.push(Parked {
             session: self.attempt.replace(session).unwrap_or_default(),
             ports: current,
         });
+        self.awaited = true;
         self.group = group;
         self.sent_far = Sent {
             version: 1,
@@ -114,8 +153,9 @@ impl Session {
     }
 
     /// Frees the ports of attempts before this one that can no longer be answered: those whose
-    /// `session` is not `live`.
+    /// `session` is not `live`. Where the attempt under way is not, its ports serve the next.
     pub fn keep_parked(&mut self, ports: &mut Ports, live: impl Fn(u64) -> bool) {
+        self.awaited = self.attempt.is_some_and(&live);
         let kept = std::mem::take(&mut self.parked);
         for parked in kept {
             if live(parked.session) {
@@ -132,7 +172,7 @@ impl Session {
     /// The move is over, as a final answer says too: the ports of the attempts that were not
     /// taken are free again.
     pub fn settled(&mut self, ports: &mut Ports) {
-        self.attempt = None;
+        (self.attempt, self.awaited) = (None, false);
         for parked in self.parked.drain(..) {
             parked
                 .ports

@@ -5,6 +5,7 @@ use holdline_relay::{
     Carrier, Command, GroupId, MediaError, Peer, Place, Ports, Session, Side, StreamId,
 };
 use holdline_wire::rtp::Silence;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Call {
     pub ports: Ports,
     pub session: Session,
     out: Vec<Command>,
+    /// The near and far ports that the relay has open, where it has carried the commands out.
+    open: BTreeMap<StreamId, (u16, u16)>,
 }
 
 impl Call {
@@ -56,6 +59,7 @@ impl Call {
             ports: Ports::new(20_000, 20_000 + ports - 1),
             session: Session::new(place, GroupId(1)),
             out: Vec::new(),
+            open: BTreeMap::new(),
         }
     }
 
@@ -108,7 +112,8 @@ impl Call {
     }
 
     pub fn adopt(&mut self, group: GroupId, session: u64) -> bool {
-        self.session.adopt(&mut self.out, group, session)
+        let (ports, out) = (&mut self.ports, &mut self.out);
+        self.session.adopt(ports, out, group, session)
     }
 
     pub fn settle(&mut self) {
@@ -140,12 +145,47 @@ impl Call {
         self.session.uncomfort(&mut self.out);
     }
 
+    /// Another socket had the first stream's port on `side`.
+    pub fn mend_any(&mut self, side: Side) -> Result<(), MediaError> {
+        let Some(stream) = self.session.streams().next() else {
+            return Ok(());
+        };
+        let (ports, out) = (&mut self.ports, &mut self.out);
+        self.session.mend(ports, out, stream, side)
+    }
+
     pub fn release(&mut self) {
         self.session.release(&mut self.ports, &mut self.out);
     }
 
-    /// What the relay was told since the last time.
+    /// What the relay was told since the last time. It carries that out at once and tells which
+    /// sockets are closed.
     pub fn commands(&mut self) -> Vec<Command> {
+        for command in &self.out {
+            match *command {
+                Command::Install {
+                    stream, near, far, ..
+                } => {
+                    let ports = (near.local.port(), far.local.port());
+                    self.open.insert(stream, ports);
+                }
+                Command::Move { stream, far, .. } => {
+                    let now = far.local.port();
+                    let before = self.open.get_mut(&stream).map(|ports| &mut ports.1);
+                    let before = before.map(|port| std::mem::replace(port, now));
+                    before
+                        .filter(|before| *before != now)
+                        .inspect(|port| self.ports.closed(*port));
+                }
+                Command::Remove { stream } => {
+                    if let Some((near, far)) = self.open.remove(&stream) {
+                        self.ports.closed(near);
+                        self.ports.closed(far);
+                    }
+                }
+                _ => {}
+            }
+        }
         std::mem::take(&mut self.out)
     }
 }

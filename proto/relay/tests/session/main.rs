@@ -2,6 +2,7 @@
 
 mod call;
 mod comfort;
+mod ports;
 mod walk;
 
 use call::{Call, FAR, NEAR, media, origin_of, port_of, sdp};
@@ -413,6 +414,7 @@ fn attempts_are_parked_until_one_is_answered_late() {
     call.answer(Side::Far, ANSWER);
     assert_eq!(call.ports.usage().0, 2);
     call.settle();
+    call.commands();
     assert_eq!(call.ports.usage().0, 2);
     let free: Vec<u16> = std::iter::from_fn(|| call.ports.take()).collect();
     assert!(free.contains(&second) && free.contains(&third) && !free.contains(&first));
@@ -457,6 +459,7 @@ fn too_few_ports_open_no_stream_at_all() {
     call.offer(Side::Near, AUDIO);
     call.answer(Side::Far, ANSWER);
     assert!(call.move_far(GroupId(2), 1).is_some());
+    call.commands();
     call.ports.take().unwrap();
     assert_eq!(call.try_move(GroupId(3), 2), Err(MediaError::NoPort));
     call.release();

@@ -20,9 +20,10 @@ impl Opened {
                 Command::Install {
                     stream, near, far, ..
                 } => {
-                    assert!(self.seen.insert(stream), "{stream:?} is new");
                     let ports = (near.local.port(), far.local.port());
-                    self.live.insert(stream, ports);
+                    let known = self.live.insert(stream, ports);
+                    let new = self.seen.insert(stream);
+                    assert!(new || known.is_some(), "{stream:?} is new or mended");
                 }
                 Command::Remove { stream } => {
                     assert!(self.live.remove(&stream).is_some(), "{stream:?} goes once");
@@ -86,7 +87,7 @@ fn walk(seed: u8) -> Vec<String> {
         lines = (lines + random.below(2)).clamp(1, 4);
         let from = side(&mut random);
         let media = some_media(&mut random, lines);
-        let what = match random.below(12) {
+        let what = match random.below(13) {
             0..=2 => format!("{:?}", call.carry(from, Carrier::Request, &media)),
             3 => format!("{:?}", call.carry(from, Carrier::Provisional, &media)),
             4..=5 => format!("{:?}", call.carry(from, Carrier::Final, &media)),
@@ -100,6 +101,7 @@ fn walk(seed: u8) -> Vec<String> {
                 let session = random.below(attempts + 1);
                 format!("{:?}", call.adopt(GroupId(3), session))
             }
+            11 => format!("{:?}", call.mend_any(from)),
             _ => {
                 call.settle();
                 assert_eq!(call.ports.usage().0, 2 * call.session.live_streams());

@@ -172,6 +172,12 @@ impl World {
         if self.plan.configured.is_some() {
             self.judge_suspicion(event);
         }
+        if let AgentEvent::PortRefused { local, .. } = event
+            && !self.relays.is_foreign(*local)
+        {
+            let what = format!("agent could not open {local}");
+            self.watch.fail(self.now, None, what);
+        }
         match self.plan.rules {
             Rules::Disaster(disaster) => self.judge_verdict(disaster, event),
             Rules::Storm => self.storm_heard_agent(event),
@@ -191,7 +197,8 @@ impl World {
             .iter()
             .any(|trouble| troubled(trouble.what));
         let bad = match event {
-            BindFailed { .. } | Garbage(_) | ParkingFull | Uncarried { .. } => true,
+            BindFailed { local, .. } => !self.relays.is_foreign(*local),
+            Garbage(_) | ParkingFull | Uncarried { .. } => true,
             UnknownSource(_) | Malformed(_) | Overloaded(_) => true,
             StoreDown => !fault,
             _ => false,

@@ -110,7 +110,9 @@ impl World {
                     // Dialogs that it does not know: it was restarted, or owns them no longer.
                     None => trouble.at <= self.now && touches(trouble, index),
                 };
-                if !self.plan.troubles.iter().any(|trouble| reason(&trouble)) {
+                // One call leaves a port that another socket has.
+                let leaves = verdict.is_none() && self.plan.scarce.foreign.is_some();
+                if !leaves && !self.plan.troubles.iter().any(|trouble| reason(&trouble)) {
                     let what = format!("false verdict on {node} with {calls} calls");
                     self.watch.fail(self.now, None, what);
                 }
@@ -240,6 +242,9 @@ impl World {
     /// Whether some node can take a call, as the agent knows.
     fn is_usable(&self, n: usize) -> bool {
         let host = NODES + n;
+        if self.plan.scarce.is_small(n) {
+            return false;
+        }
         let Some(Core::Agent(agent)) = &self.hosts[AGENT].core else {
             return false;
         };
@@ -383,7 +388,7 @@ impl World {
                 wrong.push(format!("never ended at the {end:?}"));
             }
         }
-        if seen.told_ended != 1 {
+        if seen.told_ended != 1 && !self.had_no_port(&seen) {
             wrong.push(format!("its end was told {} times", seen.told_ended));
         }
         if let Some(what) = self.unexplained(&plan, &seen) {
@@ -392,6 +397,14 @@ impl World {
         for what in wrong {
             self.watch.fail(self.now, Some(plan.number), what);
         }
+    }
+
+    /// Whether the agent refused the call before it was one, since attempts that may still be
+    /// answered had the ports.
+    fn had_no_port(&self, seen: &Seen) -> bool {
+        let refused = seen.ended.get(&End::Caller);
+        let refused = refused.is_some_and(|ending| ending.status == 503);
+        self.plan.scarce.agent.is_some() && refused && seen.placed == 0 && seen.told_ended == 0
     }
 
     /// Why a call ended before it was hung up, if nothing explains that.
@@ -410,6 +423,7 @@ impl World {
         // What was lost was judged when the agent told.
         let explained =
             seen.lost.is_some() || self.is_torn(plan.number) || (seen.answered.len() < 2 && setup);
+        let explained = explained || self.had_no_port(seen);
         (!explained).then(|| format!("ended at the {end:?} before its hang-up: {ending:?}"))
     }
 }

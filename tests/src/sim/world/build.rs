@@ -18,8 +18,13 @@ use std::time::Duration;
 const AGENT_PORTS: (u16, u16) = (10_000, 39_999);
 
 pub(super) fn agent_ports(plan: &Plan) -> (u16, u16) {
-    let configured = plan.configured.as_ref();
-    configured.map_or(AGENT_PORTS, |configured| ends(configured.agent.media.ports))
+    match &plan.configured {
+        Some(configured) => ends(configured.agent.media.ports),
+        None => {
+            let (first, last) = AGENT_PORTS;
+            (first, plan.scarce.last_port(None, first, last))
+        }
+    }
 }
 
 fn ends(ports: PortRange) -> (u16, u16) {
@@ -37,7 +42,7 @@ pub(super) fn agent(plan: &Plan, sip: SocketAddr) -> AgentCore {
         sip,
         allow: vec!["10.0.0.2/32".parse().expect("a network")],
         media: sip.ip(),
-        ports: AGENT_PORTS,
+        ports: agent_ports(plan),
         max_calls: 10_000,
         setup_timeout: Duration::from_secs(185),
         health: Default::default(),
@@ -63,8 +68,10 @@ pub(super) fn node_ports(plan: &Plan, n: usize) -> (u16, u16) {
     if let Some(node) = plan.configured.as_ref().and_then(|all| all.nodes.get(n)) {
         return ends(node.media.ports);
     }
-    let n = if plan.one_address { n as u16 } else { 0 };
-    (10_000 + 15_000 * n, 24_999 + 15_000 * n)
+    let place = if plan.one_address { n as u16 } else { 0 };
+    let first = 10_000 + 15_000 * place;
+    let last = plan.scarce.last_port(Some(n), first, first + 14_999);
+    (first, last)
 }
 
 pub(super) fn ua(ip: &str, seed: u64, purpose: u8) -> Ua {

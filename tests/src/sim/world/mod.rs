@@ -167,7 +167,7 @@ impl World {
             mutation: mutant.map(Mutation::new),
             now: Time::ZERO,
             hosts,
-            relays: Relays::default(),
+            relays: Relays::new(&plan.scarce),
             samples: Samples::default(),
             store: MemoryStore::default(),
             watch: Watch::default(),

@@ -6,12 +6,15 @@ use crate::sim::judge::LOOK;
 use crate::sim::plan::{CallPlan, Sound};
 use crate::sim::world::{AGENT, CALLEE, CALLER, NODES};
 use crate::ua::{self, CallNumber};
-use holdline_relay::{Command, GroupTick, Report, Side, Stats, Tick};
+use holdline_relay::{Command, GroupTick, Report, Side, Tick};
 use holdline_wire::Time;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// How long a relay takes to close sockets, and to find that it cannot open some.
+const CLOSES: Duration = Duration::from_millis(5);
+const REFUSES: Duration = Duration::from_micros(300);
 /// The first calls, whose RTP is real.
 const SAMPLED: CallNumber = 3;
 
@@ -33,15 +36,20 @@ impl World {
             });
         self.dirty = true;
         self.samples.apply(host, &command);
-        if let Err(what) = self.relays.apply(host, &command) {
-            let what = format!("{}: {what}", self.hosts[host].name);
-            self.watch.fail(self.now, self.about, what);
-        }
-        if let Command::Remove { stream } = command {
-            let (near, far) = (Stats::default(), Stats::default());
-            let report = Report::Removed { stream, near, far };
-            let (run, at) = (self.hosts[host].run, self.now + Duration::from_millis(1));
-            self.at(at, Event::Report { host, run, report });
+        let reports = match self.relays.apply(host, &command) {
+            Ok(reports) => reports,
+            Err(what) => {
+                let what = format!("{}: {what}", self.hosts[host].name);
+                return self.watch.fail(self.now, self.about, what);
+            }
+        };
+        let run = self.hosts[host].run;
+        for report in reports {
+            let after = match report {
+                Report::BindFailed { .. } => REFUSES,
+                _ => CLOSES,
+            };
+            self.at(self.now + after, Event::Report { host, run, report });
         }
     }
 
@@ -49,6 +57,7 @@ impl World {
         if self.hosts[host].run != run {
             return;
         }
+        self.relays.told(host, &report);
         let item = match self.hosts[host].core {
             Some(Core::Agent(_)) => Item::Agent(holdline_agent::core::In::Media(report)),
             _ => Item::Node(b2bua_node::core::In::Media(report)),

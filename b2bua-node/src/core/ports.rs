@@ -1,0 +1,159 @@
+//! Media ports: what is kept for the calls of other nodes, whether a call fits, and what becomes
+//! of one whose port could not be opened, most often since another socket has it (spec: X51).
+
+use crate::core::call::{Call, CallKey, Phase};
+use crate::core::{Event, NodeCore};
+use bytes::Bytes;
+use holdline_leg::{Passage, Signal};
+use holdline_relay::{Ports, Report, Side, StreamId};
+use holdline_wire::sdp::Sdp;
+use holdline_wire::{Message, Time};
+use std::net::SocketAddr;
+
+/// Pairs that a call with one stream needs: one a side.
+const ONE_CALL: usize = 2;
+/// One part in so many of the pairs is for calls that the death of other nodes brings.
+const KEPT: usize = 16;
+/// Ports of one call that may turn out to be another socket's before it is given up.
+const REFUSED_MAX: u8 = 8;
+/// EADDRINUSE and EACCES: the port is somebody else's. Any other error is about us, and another
+/// port would meet it too.
+const NOT_OURS: [i32; 2] = [98, 13];
+
+/// Port pairs that new calls leave alone, since other nodes' calls may come here: a sixteenth of
+/// them, and no less than one call needs. Where there are not enough for two calls, none.
+pub(super) fn kept(ports: &Ports) -> usize {
+    let usable = ports.usable();
+    if usable < 2 * ONE_CALL {
+        return 0;
+    }
+    (usable / KEPT).max(ONE_CALL)
+}
+
+/// How much of what is for new calls is in use, percent, rounded up; 100 where not one more fits.
+pub(super) fn percent(ports: &Ports) -> usize {
+    let for_calls = ports.usable() - kept(ports);
+    let left = ports.available().saturating_sub(kept(ports));
+    if left < ONE_CALL {
+        return 100;
+    }
+    let used = for_calls.saturating_sub(left);
+    (used * 100).div_ceil(for_calls).min(100)
+}
+
+/// Port pairs that a call with this INVITE needs.
+pub(super) fn needed(invite: &Message) -> usize {
+    let Some(offer) = invite.sdp() else {
+        // The downstream UA will offer a stream at least.
+        return ONE_CALL;
+    };
+    // A description that cannot be read is refused for that.
+    Sdp::parse(offer).map_or(0, |sdp| {
+        ONE_CALL * sdp.media().iter().filter(|m| m.port != 0).count()
+    })
+}
+
+impl NodeCore {
+    /// Pairs that other sockets had when the program started: they are not given out for a while.
+    pub fn leave_out(&mut self, pairs: &[u16]) {
+        for pair in pairs {
+            self.env.ports.taken_by_another(*pair);
+        }
+    }
+
+    /// The relay's report.
+    pub(super) fn media(&mut self, now: Time, report: Report) {
+        match report {
+            Report::BindFailed {
+                stream,
+                side,
+                local,
+                errno,
+            } => self.port_refused(now, (stream, side), local, errno),
+            Report::Left { local, .. } => self.env.ports.closed(local.port()),
+            Report::Removed { closed, .. } => {
+                for port in closed.into_iter().flatten() {
+                    self.env.ports.closed(port);
+                }
+            }
+            Report::Tick(_) | Report::Refused { .. } => {}
+        }
+    }
+
+    fn port_refused(
+        &mut self,
+        now: Time,
+        (stream, side): (StreamId, Side),
+        local: SocketAddr,
+        errno: i32,
+    ) {
+        self.env.event(Event::BindFailed { local, errno });
+        if NOT_OURS.contains(&errno) {
+            self.env.ports.taken_by_another(local.port());
+        }
+        let Some(key) = self.env.by_stream.get(&stream).copied() else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        // A late word about a port that was given up already.
+        if !call.session.holds(stream, side, local.port()) {
+            return;
+        }
+        call.refused_ports = call.refused_ports.saturating_add(1);
+        if call.refused_ports <= REFUSED_MAX && self.mend(now, key, stream, side) {
+            return;
+        }
+        let Some(call) = self.calls.get(key) else {
+            return;
+        };
+        match call.phase {
+            Phase::Refused(_) | Phase::Leaving => {}
+            // Only what was being asked for is missing: the call goes on without it.
+            Phase::Up | Phase::Keeping if !call.session.is_agreed(stream) => {}
+            _ => self.fail(now, key, 503, "no media port"),
+        }
+    }
+
+    /// Gives the stream another port where nobody, or only the agent in a 183, was told of the
+    /// first; whether that was so.
+    fn mend(&mut self, now: Time, key: CallKey, stream: StreamId, side: Side) -> bool {
+        let Some(call) = self.calls.get_mut(key) else {
+            return false;
+        };
+        let mends = match call.phase {
+            Phase::Claiming => true,
+            Phase::Setup if call.unplaced.is_some() => true,
+            Phase::Setup | Phase::Up => call.session.is_untold(stream, side),
+            Phase::Replacing => side == Side::Near,
+            Phase::Refused(_) | Phase::Keeping | Phase::Leaving => false,
+        };
+        let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
+        let mended = mends && call.session.mend(ports, out, stream, side).is_ok();
+        self.env.flush_relay(key);
+        if mended && let Some(answer) = self.calls.get_mut(key).and_then(|call| call.say_again()) {
+            self.apply(now, key, Side::Near, answer);
+        }
+        mended
+    }
+}
+
+impl Call {
+    /// Puts the ports of now into what has not left yet; a 183 that has left is said again.
+    fn say_again(&mut self) -> Option<Signal> {
+        if let Some(unplaced) = &mut self.unplaced
+            && let Some(offer) = self.session.offer_again()
+        {
+            unplaced.setup.passage.set_sdp(offer);
+        }
+        let takeover = self.takeover.as_mut()?;
+        let (answer, offer) = self.session.mirror_again()?;
+        (takeover.answer, takeover.offer) = (answer.clone(), offer);
+        (self.phase == Phase::Replacing).then(|| Signal::Progress {
+            status: 183,
+            reason: Bytes::new(),
+            passage: Passage::new(Vec::new(), Some(answer)),
+        })
+    }
+}
