@@ -79,6 +79,17 @@ plant idle-suspect agent/src/cluster/config.rs \
     'silence_suspect: probe_interval * 3,' \
     'silence_suspect: if holdline_wire::planted("idle-suspect") { ms(750) } else { probe_interval * 3 },'
 
+# Bugs that only storms have an occasion for.
+declare -A campaign=([mark-ignored]=--storm [user-dropped]=--storm)
+plant mark-ignored agent/src/core/refusal.rs \
+    '(false, true) => Whose::FarEnd,' \
+    '(false, true) if holdline_wire::planted("mark-ignored") => Whose::Node,
+            (false, true) => Whose::FarEnd,'
+plant user-dropped b2bua-node/src/core/far_uri.rs \
+    'let Some(own) = SipUri::parse(target) else {' \
+    'let known = SipUri::parse(target).filter(|_| !holdline_wire::planted("user-dropped"));
+    let Some(own) = known else {'
+
 cargo build --profile checked --quiet -p holdline-tests --bin holdline-sim
 cp "$target/checked/holdline-sim" "$copy/sound"
 (
@@ -111,7 +122,7 @@ done
 for name in "${planted[@]}"; do
     case $configured in
     *" $name "*) judge "$name" 60 env PLANTED_BUG="$name" "$copy/mutated" --configurations ;;
-    *) judge "$name" "$seeds" env PLANTED_BUG="$name" "$copy/mutated" ;;
+    *) judge "$name" "$seeds" env PLANTED_BUG="$name" "$copy/mutated" ${campaign[$name]:+"${campaign[$name]}"} ;;
     esac
 done
 [ "$survived" = 0 ]

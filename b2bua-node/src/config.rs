@@ -1,6 +1,6 @@
 //! The node's configuration file; `docs/configuration.md` lists every key.
 
-use crate::core::{NodeConfig, Waits};
+use crate::core::{Far503, NodeConfig, Waits};
 use holdline_host::config::{
     Bound, Configuration, ListenAddr, PortRange, Relation, SipTarget, check_media,
     optional_duration,
@@ -114,6 +114,9 @@ impl Default for Upstream {
 pub struct Downstream {
     /// Where new calls go.
     pub target: SipTarget,
+    /// What agents are told where the far end says 503: `"500"` by default, or `"pass"`.
+    #[serde(default)]
+    pub far_503: Far503,
 }
 
 /// `[store]`: see [`Waits`] for the defaults.
@@ -252,6 +255,7 @@ impl Config {
             upstream: self.upstream.allow.clone(),
             target: self.downstream.target.socket.to_string().into(),
             downstream: self.downstream.target.socket,
+            far_503: self.downstream.far_503,
             incarnation: incarnation.into(),
             seed,
             timers: Timers::default(),
@@ -328,6 +332,21 @@ instances = [
             config.store.url.path,
             PathBuf::from("/var/lib/holdline/dialogs.db")
         );
+    }
+
+    // spec: X53
+    #[test]
+    fn what_becomes_of_the_far_ends_503_can_be_said() {
+        let with = |value: &str| {
+            let target = "target = \"sip:127.0.0.1:5091\"";
+            read(&EXAMPLE.replace(target, &format!("{target}\nfar_503 = {value}")))
+        };
+        let told = |config: Config| config.downstream.far_503;
+        assert_eq!(read(EXAMPLE).map(told), Ok(Far503::Convert));
+        assert_eq!(with("\"500\"").map(told), Ok(Far503::Convert));
+        assert_eq!(with("\"pass\"").map(told), Ok(Far503::Pass));
+        let error = with("\"603\"").unwrap_err();
+        assert!(error.contains("500") && error.contains("pass"), "{error}");
     }
 
     // spec: D11

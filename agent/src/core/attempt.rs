@@ -6,6 +6,7 @@ use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
 use crate::core::env::{Env, Owner, Timer, moved};
 use crate::core::event::Event;
+use crate::core::refusal::{Whose, decides};
 use crate::core::story::Outcome;
 use holdline_leg::{Leg, Passage, Setup, Signal};
 use holdline_relay::{Carrier, GroupId, Side};
@@ -17,11 +18,6 @@ use std::time::Duration;
 /// after this long, then after twice as long, up to a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
-/// Refusals that say that the dialog is unknown or over, after which a call is given up: one node
-/// may not have seen the store's last commit, two agree.
-const UNKNOWN_MAX: u32 = 2;
-/// Other final refusals of one call at most: its far end does not want it (spec: X33).
-const REFUSED_MAX: u32 = 6;
 /// The INVITE does not fit into a datagram (RFC 3261 21.5.7).
 const TOO_LONG: u16 = 513;
 
@@ -114,11 +110,18 @@ impl AgentCore {
 
     /// An attempt was refused, or died with its node.
     pub(super) fn attempt_failed(&mut self, now: Time, key: CallKey, status: u16) {
-        self.try_again(now, key, status, None);
+        self.try_again(now, key, status, Whose::Node, None);
     }
 
     /// The same; the next attempt leaves at the latest `by` then, or soon.
-    pub(super) fn try_again(&mut self, now: Time, key: CallKey, status: u16, by: Option<Time>) {
+    pub(super) fn try_again(
+        &mut self,
+        now: Time,
+        key: CallKey,
+        status: u16,
+        whose: Whose,
+        by: Option<Time>,
+    ) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
@@ -128,15 +131,8 @@ impl AgentCore {
         if status != 0 {
             moving.status = status;
         }
-        match status {
-            481 => moving.unknown += 1,
-            // The node is full, slow or gone: that says nothing about the call.
-            0 | 408 | 500..=599 => {}
-            _ => moving.refused += 1,
-        }
-        // RFC 3261 21.6: no other node would say anything else.
-        let decided = matches!(status, 600..=699);
-        let hopeless = decided || moving.unknown >= UNKNOWN_MAX || moving.refused >= REFUSED_MAX;
+        let hopeless = moving.is_hopeless(status, whose);
+        let unknown = !decides(status) && moving.is_unknown();
         let status = match (status, moving.cause.take()) {
             (606, Some(cause)) => cause,
             _ => status,
@@ -144,7 +140,7 @@ impl AgentCore {
         if hopeless && call.others.is_empty() {
             return self.lose(now, key, status);
         }
-        if !decided && moving.unknown >= UNKNOWN_MAX {
+        if unknown {
             call.give_up_others(&mut self.env, now);
         }
         if let Some(far) = call.far.as_mut() {
@@ -164,7 +160,7 @@ impl AgentCore {
             return;
         };
         let current = call.far.as_ref().is_some_and(|far| far.epoch == epoch);
-        if matches!(signal, Signal::Refuse { status: 408, .. }) {
+        if call.may_be_unheard(epoch, &signal) {
             call.unheard(epoch);
         }
         match signal {
@@ -192,16 +188,10 @@ impl AgentCore {
                 }
                 self.moved(now, key, passage);
             }
-            Signal::Refuse {
-                status, passage, ..
-            } if current => {
-                if let Phase::Moving(moving) = &mut call.phase {
-                    moving.cause = passage.cause();
-                }
-                self.attempt_failed(now, key, status);
-            }
+            Signal::Refuse { .. } if current => self.attempt_refused(now, key, signal),
+            Signal::Unanswered { status } if current => self.attempt_failed(now, key, status),
             Signal::End { .. } if current => self.attempt_failed(now, key, 0),
-            Signal::Refuse { .. } | Signal::End { .. } => {
+            Signal::Refuse { .. } | Signal::Unanswered { .. } | Signal::End { .. } => {
                 call.drop_far(&mut self.env, now, epoch);
             }
             _ => {}
@@ -341,6 +331,17 @@ impl Call {
         }
         env.flush_relay(self.key);
         self.free_dead_attempts(env);
+    }
+
+    /// Whether the far leg numbered `epoch` ends without anybody's word on it: the far end may
+    /// have accepted it all the same.
+    fn may_be_unheard(&mut self, epoch: u32, signal: &Signal) -> bool {
+        let told = self.far_leg(epoch).and_then(|far| far.refusal.as_deref());
+        match signal {
+            Signal::Unanswered { status } => *status == 408,
+            Signal::Refuse { status: 408, .. } => told.is_none_or(|t| t.whose != Whose::FarEnd),
+            _ => false,
+        }
     }
 
     fn move_headers(&self, moving: &Move) -> Vec<(Name<'static>, String)> {

@@ -4,6 +4,7 @@ use crate::cluster::NodeId;
 use crate::core::env::{Env, Owner, Place, Timer};
 use crate::core::event::Event;
 use crate::core::left::Left;
+use crate::core::refusal::Refusal;
 use bytes::Bytes;
 use holdline_leg::{Leg, Passage, RequestId, Signal};
 use holdline_relay::{Carrier, MediaError, Session, Side, StreamId};
@@ -35,6 +36,8 @@ pub struct FarLeg {
     pub incarnation: Option<Box<str>>,
     /// The node said 481 as another process than the one that made the dialog.
     pub disowned: bool,
+    /// How it refused our INVITE.
+    pub refusal: Option<Box<Refusal>>,
 }
 
 impl FarLeg {
@@ -45,6 +48,7 @@ impl FarLeg {
             epoch,
             incarnation: None,
             disowned: false,
+            refusal: None,
         }
     }
 }
@@ -91,6 +95,8 @@ pub struct Placing {
     pub hops: u32,
     /// What the calling server was told by the attempts so far.
     pub told: Told,
+    /// A node of another make said 503, and another was asked for that.
+    pub asked_for_503: bool,
 }
 
 /// A move that is under way.
@@ -109,6 +115,8 @@ pub struct Move {
     /// Refusals that said that the dialog is unknown, and others that were final.
     pub unknown: u32,
     pub refused: u32,
+    /// How often the far end has refused in a way that may pass.
+    pub again: u32,
     /// The last refusal, and what was behind it (RFC 3326).
     pub status: u16,
     pub cause: Option<u16>,
@@ -213,6 +221,7 @@ impl Kept {
                 passage,
                 hops,
                 told: Told::default(),
+                asked_for_503: false,
             })),
         }
     }

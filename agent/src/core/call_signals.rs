@@ -5,6 +5,7 @@ use crate::core::call::{Call, CallKey, Phase};
 use crate::core::env::{Env, Timer, moved};
 use crate::core::event::Event;
 use crate::core::new_call::media_status;
+use crate::core::refusal::Whose;
 use bytes::Bytes;
 use holdline_leg::{EndCause, Passage, RequestId, Signal};
 use holdline_relay::{Carrier, Side};
@@ -119,12 +120,13 @@ impl AgentCore {
                 let call = call.near.call_id().into();
                 env.event(Event::CallAnswered { call });
             }
-            Signal::Refuse {
-                status: 408 | 503, ..
-            } if call.has_not_rung() && call.replacing.is_none() => {
-                self.place_elsewhere(now, key, signal);
+            Signal::Refuse { .. } | Signal::Unanswered { .. } => {
+                if call.may_go_elsewhere(&signal) {
+                    self.place_elsewhere(now, key, signal);
+                } else {
+                    call.refused(env, now, signal);
+                }
             }
-            Signal::Refuse { .. } => call.refused(env, now, signal),
             _ => call.on_far_up(env, now, signal),
         }
     }
@@ -137,7 +139,11 @@ impl AgentCore {
         let Some(node) = call.far.as_ref().map(|far| far.node) else {
             return;
         };
-        if let (Signal::Refuse { status: 408, .. }, Some(far)) = (&refusal, &call.far) {
+        let unheard = matches!(
+            refusal,
+            Signal::Refuse { status: 408, .. } | Signal::Unanswered { status: 408 }
+        );
+        if let (true, Some(far)) = (unheard, &call.far) {
             // It may have called all the same.
             let dialog = far.leg.id().unheard();
             call.orphan(dialog);
@@ -166,7 +172,47 @@ impl Call {
             .is_some_and(|far| far.leg.dialog().is_none())
     }
 
-    fn refused(&mut self, env: &mut Env, now: Time, refusal: Signal) {
+    /// Whether a node that can serve the call may be another one: this one says so, or says
+    /// nothing at all; what the far end says is passed on (spec: X53). A 503 of which nobody says
+    /// whose it is may be either's: one more node is asked.
+    fn may_go_elsewhere(&mut self, refusal: &Signal) -> bool {
+        if !self.has_not_rung() || self.replacing.is_some() {
+            return false;
+        }
+        let status = match refusal {
+            Signal::Unanswered { .. } => return true,
+            Signal::Refuse { status, .. } => *status,
+            _ => return false,
+        };
+        match (self.refused_by(), status) {
+            (Whose::Node, 408 | 503) => true,
+            (Whose::Unsure, 503) => {
+                let placing = self.kept.setup.as_mut();
+                placing.is_some_and(|p| !std::mem::replace(&mut p.asked_for_503, true))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whose the refusal of the leg in charge is.
+    fn refused_by(&self) -> Whose {
+        let refusal = self.far.as_ref().and_then(|far| far.refusal.as_deref());
+        refusal.map_or(Whose::Unsure, |refusal| refusal.whose)
+    }
+
+    fn refused(&mut self, env: &mut Env, now: Time, mut refusal: Signal) {
+        // To the calling server a 503 would mean that we take no calls (RFC 3261 16.7).
+        if let Signal::Refuse {
+            status,
+            reason,
+            passage,
+        } = &mut refusal
+            && *status == 503
+            && self.refused_by() == Whose::Unsure
+        {
+            (*status, *reason) = (500, Bytes::new());
+            *passage = std::mem::take(passage).of_unavailable();
+        }
         self.phase = Phase::Over;
         self.cause = "refused";
         self.near.apply(&mut env.ctx(now), refusal);

@@ -6,10 +6,10 @@ use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, Phase};
 use crate::core::env::{Env, Timer};
 use crate::core::pacing::{Bounds, Home, Rank};
+use crate::core::refusal::{Whose, retry_after};
 use crate::core::settings::{Pace, Targets};
 use holdline_wire::header::{InstanceRefusal, Name};
 use holdline_wire::{Message, Method, Time};
-use std::time::Duration;
 
 /// So many calls that no node with room takes are passed over, not more: the others wait for the
 /// same nodes.
@@ -108,9 +108,11 @@ impl AgentCore {
         if *response.method() != Method::Invite || response.status() == 100 {
             return;
         }
-        let refused = response.status() == 503;
+        // What the far end says is not about the node (spec: X53).
+        let whose = Whose::of(response);
+        let refused = response.status() == 503 && whose != Whose::FarEnd;
         let moving = &self.env.settings.moving;
-        if let Some(pause) = retry_after(response).filter(|_| refused) {
+        if let Some(pause) = retry_after(response).filter(|_| refused && whose == Whose::Node) {
             let pause = pause.min(moving.retry_after_max);
             if has_no_room(response) {
                 self.env.cluster.pause_until_room(now, node, pause);
@@ -140,16 +142,6 @@ fn has_no_room(response: &Message) -> bool {
         refusal,
         Some(InstanceRefusal::Full | InstanceRefusal::NoPort)
     )
-}
-
-/// For how long the sender wants no further request (RFC 3261 20.33); a comment and parameters may
-/// follow the seconds.
-fn retry_after(response: &Message) -> Option<Duration> {
-    let value = response.text(Name::RetryAfter)?;
-    let digits = value.trim_start();
-    let end = digits.find(|c: char| !c.is_ascii_digit());
-    let seconds = digits[..end.unwrap_or(digits.len())].parse::<u32>().ok()?;
-    Some(Duration::from_secs(seconds.into()))
 }
 
 impl Env {

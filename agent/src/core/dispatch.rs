@@ -1,12 +1,13 @@
 //! Where each message, fault and report belongs.
 
-use crate::cluster::{NodeId, Refusal, Trouble};
+use crate::cluster::{self, NodeId, Trouble};
 use crate::core::AgentCore;
 use crate::core::call::CallKey;
 use crate::core::cluster_events::told_utilization;
 use crate::core::env::{Owner, Place};
 use crate::core::event::Event;
 use crate::core::new_call::unserved;
+use crate::core::refusal::{Refusal, Whose};
 use holdline_leg::Leg;
 use holdline_relay::{Report, StreamId};
 use holdline_wire::build::Builder;
@@ -303,12 +304,14 @@ impl AgentCore {
         } else if *message.method() == Method::Invite {
             let known = incarnation.or_else(|| self.env.cluster.incarnation(far.node));
             far.incarnation = known.map(Into::into);
+            far.refusal = (message.status() >= 300).then(|| Box::new(Refusal::of(message)));
         }
         let (node, utilization) = (far.node, told_utilization(message));
         self.env
             .cluster
             .heard_sip(now, node, utilization, incarnation);
-        if in_dialog && message.status() == 503 {
+        // One of the far end, passed on as it is, says nothing of the node (spec: X53).
+        if in_dialog && message.status() == 503 && Whose::of(message) != Whose::FarEnd {
             self.env.cluster.troubled(now, node, Trouble::Unavailable);
         }
         self.note_room(now, node, (key, epoch), message);
@@ -355,10 +358,13 @@ impl AgentCore {
     pub(super) fn on_fault(&mut self, now: Time, key: TransportKey) {
         match self.env.cluster.node_at(key.remote) {
             Some(node) if key.connection != 0 => {
-                self.env.cluster.refused(now, node, Refusal::Probe);
+                self.env.cluster.refused(now, node, cluster::Refusal::Probe);
             }
             // The legs towards the node wait for the verdict, which is milliseconds away.
-            Some(node) => self.env.cluster.refused(now, node, Refusal::Signalling),
+            Some(node) => self
+                .env
+                .cluster
+                .refused(now, node, cluster::Refusal::Signalling),
             None => self.env.layer.transport_failed(now, key),
         }
     }
@@ -370,7 +376,7 @@ impl AgentCore {
             Report::Refused { group, stream, .. } => {
                 self.env
                     .cluster
-                    .refused(now, NodeId(group.0), Refusal::Media(stream));
+                    .refused(now, NodeId(group.0), cluster::Refusal::Media(stream));
             }
             Report::BindFailed {
                 stream,

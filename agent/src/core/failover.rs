@@ -7,6 +7,7 @@ use crate::core::env::{Env, Timer};
 use crate::core::event::Event;
 use crate::core::left::Left;
 use crate::core::pacing::Rank;
+use crate::core::refusal::Whose;
 use crate::core::story::{Failover, Outcome};
 use holdline_leg::Signal;
 use holdline_wire::Time;
@@ -44,7 +45,7 @@ impl AgentCore {
             match self.calls.get(key).map(|call| &call.phase) {
                 Some(Phase::Moving(_)) => {
                     self.note_orphan(key);
-                    self.try_again(now, key, 0, Some(by));
+                    self.try_again(now, key, 0, Whose::Node, Some(by));
                 }
                 Some(Phase::Setup(_)) => self.place_again(now, key, verdict.is_some(), by),
                 Some(Phase::Up | Phase::Over) => {
@@ -195,6 +196,7 @@ impl AgentCore {
             rounds: 0,
             unknown: 0,
             refused: 0,
+            again: 0,
             status: 0,
             cause: None,
             hangup: call.farewell.take(),

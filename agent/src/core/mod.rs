@@ -13,6 +13,7 @@ mod left;
 mod new_call;
 mod pacing;
 mod ports;
+mod refusal;
 mod settings;
 mod status;
 mod story;

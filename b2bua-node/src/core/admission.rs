@@ -24,15 +24,10 @@ impl Refusal {
         Refusal(status, Vec::new())
     }
 
-    fn for_now() -> Refusal {
-        Refusal(503, vec![(Name::RetryAfter, RETRY_AFTER.to_owned())])
-    }
-
-    /// The node itself lacks what a call needs, and says what (spec: X51).
-    fn no_room(lacking: InstanceRefusal) -> Refusal {
-        let Refusal(status, mut headers) = Refusal::for_now();
-        headers.push((Name::InstanceRefusal, lacking.as_str().to_owned()));
-        Refusal(status, headers)
+    fn for_now(cause: InstanceRefusal) -> Refusal {
+        let later = (Name::RetryAfter, RETRY_AFTER.to_owned());
+        let mark = (Name::InstanceRefusal, cause.as_str().to_owned());
+        Refusal(503, vec![later, mark])
     }
 }
 
@@ -102,7 +97,7 @@ impl NodeCore {
         let forwards = invite.forwards_left().map_err(Refusal::bare)?;
         served(invite)?;
         if self.draining {
-            return Err(Refusal::for_now());
+            return Err(Refusal::for_now(InstanceRefusal::Draining));
         }
         let wish = wish(invite)?;
         let full = self.calls.len() >= self.env.config.capacity;
@@ -112,7 +107,7 @@ impl NodeCore {
             Wish::Takeover(replaces) => self.holder(replaces).is_some(),
         };
         if full && !in_place {
-            return Err(Refusal::no_room(InstanceRefusal::Full));
+            return Err(Refusal::for_now(InstanceRefusal::Full));
         }
         let kept = match &wish {
             Wish::NewCall | Wish::Transfer(_) => ports::kept(&self.env.ports),
@@ -120,7 +115,7 @@ impl NodeCore {
             Wish::Takeover(_) => 0,
         };
         if self.env.ports.available() < ports::needed(invite) + kept {
-            return Err(Refusal::no_room(InstanceRefusal::NoPort));
+            return Err(Refusal::for_now(InstanceRefusal::NoPort));
         }
         Ok((wish, forwards))
     }

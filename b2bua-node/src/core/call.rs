@@ -65,6 +65,9 @@ pub(super) struct Takeover {
     pub max_forwards: u32,
     /// The old call's record, once known.
     pub record: Option<Arc<DialogRecord>>,
+    /// The downstream INVITE with the other Request-URI that the UA may know (spec: X24a), until
+    /// it is needed.
+    pub other_form: Option<Box<Setup>>,
     /// Our answer to the INVITE's offer: the 183 and the 200 carry the same (spec: X31a).
     pub answer: Bytes,
     /// The offer for the downstream INVITE.

@@ -4,13 +4,15 @@
 use crate::core::call::{Call, CallKey, Owner, Phase, Takeover};
 use crate::core::env::{Asked, Timer};
 use crate::core::keeping::record_of;
-use crate::core::{Event, NodeCore};
+use crate::core::placing::{cause_of, status_of};
+use crate::core::refusing::refused_with;
+use crate::core::{Event, NodeCore, far_uri};
 use crate::store::{Answer, Op};
 use bytes::Bytes;
 use holdline_leg::{Minted, Passage, Setup, Signal};
 use holdline_relay::{MediaError, Side};
 use holdline_wire::dialog::DialogId;
-use holdline_wire::header::{Name, Replaces};
+use holdline_wire::header::{InstanceRefusal, Name, Replaces};
 use holdline_wire::record::DialogRecord;
 use holdline_wire::sdp::Sdp;
 use holdline_wire::transaction::ServerId;
@@ -56,6 +58,7 @@ impl NodeCore {
             record: None,
             answer: Bytes::new(),
             offer: Bytes::new(),
+            other_form: None,
         };
         let call = &mut self.calls[key];
         call.phase = Phase::Claiming;
@@ -67,8 +70,9 @@ impl NodeCore {
         }
         // Before the store is asked: meanwhile the relay opens the ports.
         if let Err(error) = self.mirror(key) {
-            let status = super::placing::status_of(&error);
-            self.fail(now, key, status, "the offer cannot be relayed");
+            let status = status_of(&error);
+            let cause = cause_of(status);
+            self.fail_for(now, key, status, cause, "the offer cannot be relayed");
             return Ok(());
         }
         let abandoned = super::noting::orphans(invite);
@@ -127,7 +131,13 @@ impl NodeCore {
         });
         match record {
             Ok(record) => self.take_over(now, key, record),
-            Err((status, why)) => self.fail(now, key, status, why),
+            Err((status, why)) => {
+                let cause = match status {
+                    503 => InstanceRefusal::Store,
+                    _ => InstanceRefusal::Other,
+                };
+                self.fail_for(now, key, status, cause, why);
+            }
         }
     }
 
@@ -149,7 +159,8 @@ impl NodeCore {
             return;
         };
         let (answer, offer) = (takeover.answer.clone(), takeover.offer.clone());
-        let setup = downstream_invite(self.env.config.sip, takeover, &record, offer);
+        let (setup, other_form) = downstream_invite(self.env.config.sip, takeover, &record, offer);
+        takeover.other_form = other_form;
         call.generation = record.generation + 1;
         // It may be a later dialog than the one that was named.
         takeover.replaced = record.upstream.clone();
@@ -188,7 +199,10 @@ impl NodeCore {
     pub(super) fn takeover_signal(&mut self, now: Time, key: CallKey, signal: Signal) {
         match signal {
             Signal::Answer { .. } => self.taken_over(now, key, signal),
-            Signal::Refuse { status, .. } => self.takeover_refused(now, key, status),
+            Signal::Refuse {
+                status, passage, ..
+            } => self.takeover_refused(now, key, status, &passage),
+            Signal::Unanswered { status } => self.far_end_silent(now, key, status),
             Signal::Request { id, .. } => self.reply(now, key, Side::Far, id, 491),
             Signal::End { .. } => self.fail(now, key, 480, "downstream hung up"),
             // It rings or queues: the agent has its media already.
@@ -196,8 +210,9 @@ impl NodeCore {
         }
     }
 
-    fn takeover_refused(&mut self, now: Time, key: CallKey, status: u16) {
+    fn takeover_refused(&mut self, now: Time, key: CallKey, status: u16, passage: &Passage) {
         match status {
+            404 | 484 if self.ask_in_other_form(now, key) => {}
             // RFC 3891 section 3: the dialog is over. Its UA may still be saying so to the dead node.
             603 => {
                 self.end_old_dialog(now, key, Owner::Nobody);
@@ -213,15 +228,31 @@ impl NodeCore {
                 let patience = self.env.config.waits.claim;
                 self.env.timers.set(Timer::Leaving(key), now + patience);
             }
-            // It cannot replace any: no other node needs to try.
-            405 | 420 | 501 => {
+            _ if may_pass(status) => self.far_end_refused(now, key, status, passage),
+            // It would say the same to any other node.
+            _ => {
                 self.end_old_dialog(now, key, Owner::Nobody);
                 self.give_up(now, key, status);
             }
-            // A redirection is of no use to the agent: it would place the call by itself.
-            300..=399 => self.fail_because(now, key, 502, status, &refusal(status)),
-            _ => self.fail_because(now, key, status, status, &refusal(status)),
         }
+    }
+
+    /// The downstream UA does not know the user of the Request-URI: it is asked once more with the
+    /// other one that it may know (spec: X24a); false where there is none, or it was.
+    fn ask_in_other_form(&mut self, now: Time, key: CallKey) -> bool {
+        let Some(call) = self.calls.get_mut(key) else {
+            return false;
+        };
+        let takeover = call.takeover.as_mut();
+        let Some(setup) = takeover.and_then(|takeover| takeover.other_form.take()) else {
+            return false;
+        };
+        if let Some(refused) = call.far.take() {
+            self.env.tags.remove(refused.local_tag());
+        }
+        let minted = Minted::draw(&mut self.env.tokens);
+        self.call_downstream(now, key, &setup, &minted);
+        true
     }
 
     /// What the downstream UA said to the BYE in the dialog that it had not replaced.
@@ -240,7 +271,7 @@ impl NodeCore {
     /// No node can move this call: 606 tells the agent to ask none (spec: X33).
     fn give_up(&mut self, now: Time, key: CallKey, status: u16) {
         self.delete_replaced(now, key);
-        self.fail_because(now, key, 606, status, &refusal(status));
+        self.fail_because(now, key, 606, status, &refused_with(status));
     }
 
     /// The downstream UA accepted. Upstream gets the description of the 183 once more, so the
@@ -298,13 +329,14 @@ impl NodeCore {
 }
 
 /// The INVITE towards the downstream UA: in its Replaces, the tags are the downstream dialog's.
-/// What the agent's INVITE says of the people talking goes along (spec: X24a).
+/// What the agent's INVITE says of the people talking goes along (spec: X24a). Beside it the same
+/// with the other Request-URI that the UA may know.
 fn downstream_invite(
     sip: std::net::SocketAddr,
     takeover: &Takeover,
     record: &DialogRecord,
     offer: Bytes,
-) -> Setup {
+) -> (Setup, Option<Box<Setup>>) {
     let mut passage = Passage::of(&takeover.invite);
     passage
         .headers
@@ -316,8 +348,10 @@ fn downstream_invite(
     if takeover.invite.has_token(Name::Require, "timer") {
         require.push_str(", timer");
     }
-    Setup {
-        request_uri: record.remote_target.clone(),
+    let called = takeover.invite.request_uri();
+    let (request_uri, other) = far_uri::forms(&record.remote_target, called);
+    let setup = Setup {
+        request_uri,
         from: record.local.clone(),
         to: record.remote.clone(),
         routes: record.route_set.clone(),
@@ -330,11 +364,20 @@ fn downstream_invite(
         headers: vec![(Name::Replaces, replaces), (Name::Require, require)],
         passage,
         timers: None,
-    }
+    };
+    let other_form = other.map(|request_uri| {
+        Box::new(Setup {
+            request_uri,
+            ..setup.clone()
+        })
+    });
+    (setup, other_form)
 }
 
-fn refusal(status: u16) -> String {
-    format!("downstream refused with {status}")
+/// Whether a refusal may be another one, or none, a moment later. 487 comes from a UA whose call
+/// went over a proxy that gave it up.
+fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 480 | 487 | 491 | 500 | 502..=504)
 }
 
 /// Whether the downstream answer agrees with the one that upstream has had already: every stream

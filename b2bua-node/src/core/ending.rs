@@ -4,57 +4,12 @@ use crate::core::call::{Call, CallKey};
 use crate::core::env::Timer;
 use crate::core::{Event, NodeCore};
 use bytes::Bytes;
-use holdline_leg::{Passage, RequestId, Signal, State};
+use holdline_leg::{Passage, RequestId, Signal};
 use holdline_relay::Side;
 use holdline_wire::Time;
 use holdline_wire::dialog::DialogId;
 
 impl NodeCore {
-    /// Ends a call from our side: `status` upstream where it is not answered yet, BYE or CANCEL
-    /// elsewhere, each with a Reason (RFC 3326).
-    pub(super) fn fail(&mut self, now: Time, key: CallKey, status: u16, why: &str) {
-        self.fail_because(now, key, status, status, why);
-    }
-
-    /// Likewise, where the cause is another status than the one that goes upstream.
-    pub(super) fn fail_because(
-        &mut self,
-        now: Time,
-        key: CallKey,
-        status: u16,
-        cause: u16,
-        why: &str,
-    ) {
-        let Some(call) = self.calls.get_mut(key) else {
-            return;
-        };
-        let passage = Passage::reason(&format!("SIP;cause={cause};text=\"{why}\""));
-        call.held.clear();
-        if let State::Incoming(_) = call.near.state() {
-            let event = match call.takeover {
-                Some(_) => Event::ClaimRefused {
-                    call: call.number,
-                    status,
-                },
-                None => Event::Refused { status },
-            };
-            let (reason, passage) = (Bytes::new(), passage.clone());
-            let refusal = Signal::Refuse {
-                status,
-                reason,
-                passage,
-            };
-            call.near.apply(&mut self.env.ctx(now, Side::Near), refusal);
-            self.env.event(event);
-        } else {
-            call.near.end(&mut self.env.ctx(now, Side::Near), &passage);
-        }
-        if let Some(far) = &mut call.far {
-            far.end(&mut self.env.ctx(now, Side::Far), &passage);
-        }
-        self.pump(now, key);
-    }
-
     /// The call of this node whose upstream dialog is `dialog`.
     pub(super) fn near_call(&self, dialog: &DialogId) -> Option<CallKey> {
         let place = *self.env.tags.get(&dialog.local_tag)?;

@@ -230,6 +230,9 @@ impl Env {
         let mut builder = Builder::response(request, from.remote, status, reason, Some(tag));
         if side == Side::Near {
             builder = self.near.mark(builder);
+            if let Some(mark) = super::refusing::mark_of(status, headers) {
+                builder = builder.header(Name::InstanceRefusal, mark.as_str());
+            }
         }
         for (name, value) in headers {
             builder = builder.header(*name, value);

@@ -68,7 +68,7 @@ impl NodeCore {
                     },
                 );
             }
-            Signal::Refuse { status, .. } => {
+            Signal::Refuse { status, .. } | Signal::Unanswered { status } => {
                 self.delete_replaced(now, key);
                 // 481: the downstream UA has no such dialog to end.
                 if status != 481 {

@@ -12,6 +12,7 @@ mod dispatch;
 mod ending;
 mod env;
 mod event;
+mod far_uri;
 mod farewell;
 mod keeping;
 mod noting;
@@ -20,6 +21,7 @@ mod pairing;
 mod parting;
 mod placing;
 mod ports;
+mod refusing;
 mod settings;
 mod transfer;
 mod utilization;
@@ -28,11 +30,12 @@ mod utilization;
 mod tests;
 
 pub use event::{CallNumber, Event, In, Operator, Out, Status};
-pub use settings::{NodeConfig, Waits};
+pub use settings::{Far503, NodeConfig, Waits};
 
 use call::{Call, CallKey};
 use env::{Env, Timer};
 use holdline_wire::Time;
+use holdline_wire::header::InstanceRefusal;
 use holdline_wire::machine::{Input, Machine, Output};
 use ownership::Ownership;
 use slotmap::SlotMap;
@@ -131,7 +134,9 @@ impl NodeCore {
                 Timer::Invite(key) => self.noted_too_late(now, key),
                 Timer::Claim(key) => self.claim_unanswered(now, key),
                 Timer::Retry(key) => self.keep_again(now, key),
-                Timer::Ring(key) => self.fail(now, key, 408, "no answer"),
+                Timer::Ring(key) => {
+                    self.fail_for(now, key, 408, InstanceRefusal::Timeout, "no answer");
+                }
                 Timer::Leaving(key) => self.give_up_leaving(now, key),
                 Timer::Parting(key) => self.parted(now, key),
                 Timer::Asked(id) => self.store_is_silent(now, id),

@@ -1,12 +1,14 @@
 //! The two legs of a call tell each other what happened; session descriptions change hands here.
 
 use crate::core::call::{Call, CallKey, Phase};
+use crate::core::refusing::{for_agent, mark};
 use crate::core::{Event, NodeCore};
 use bytes::Bytes;
 use holdline_leg::{EndCause, Passage, RequestId, Signal};
 use holdline_relay::{Carrier, MediaError, Side};
 use holdline_wire::Method;
 use holdline_wire::Time;
+use holdline_wire::header::InstanceRefusal;
 
 impl NodeCore {
     /// Passes on everything that the legs of a call have to tell, then looks what has become of
@@ -74,6 +76,7 @@ impl NodeCore {
         match self.phase(key) {
             Some(Phase::Setup) => match signal {
                 Signal::Answer { .. } => self.answered(now, key, signal),
+                Signal::Unanswered { status } => self.far_end_silent(now, key, status),
                 signal => self.pass(now, key, Side::Far, signal),
             },
             Some(Phase::Keeping) => {
@@ -114,6 +117,9 @@ impl NodeCore {
 
     /// Applies a signal of the leg on `from` to the other one.
     pub(super) fn pass(&mut self, now: Time, key: CallKey, from: Side, mut signal: Signal) {
+        if from == Side::Far {
+            for_agent(self.env.config.far_503, &mut signal);
+        }
         match self.carry(key, from, &mut signal) {
             Ok(()) => self.apply(now, key, from.other(), signal),
             Err(error) => self.uncarried(now, key, from, &signal, &error),
@@ -135,7 +141,10 @@ impl NodeCore {
         id: RequestId,
         status: u16,
     ) {
-        let passage = Passage::default();
+        let mut passage = Passage::default();
+        if side == Side::Near && status >= 300 {
+            passage.headers.push(mark(InstanceRefusal::Other));
+        }
         let reply = Signal::Reply {
             id,
             status,

@@ -5,7 +5,7 @@ use crate::core::call::{Call, CallKey, Owner, Phase};
 use crate::core::env::Timer;
 use holdline_leg::{Leg, Minted, Passage, Setup};
 use holdline_relay::{Carrier, GroupId, MediaError, Place, Session, Side};
-use holdline_wire::header::Name;
+use holdline_wire::header::{InstanceRefusal, Name};
 use holdline_wire::transaction::ServerId;
 use holdline_wire::uri::SipUri;
 use holdline_wire::{Message, Time, TransportKey};
@@ -40,7 +40,8 @@ impl NodeCore {
                 .retain(|(name, _)| !name.eq_ignore_ascii_case(b"Require"));
         }
         if let Err(error) = self.anchor_offer(key, &mut passage) {
-            self.fail(now, key, error, "the offer cannot be relayed");
+            let cause = cause_of(error);
+            self.fail_for(now, key, error, cause, "the offer cannot be relayed");
             return Ok(());
         }
         let setup = Setup {
@@ -170,6 +171,14 @@ impl NodeCore {
     /// How far a call is, if it is still there.
     pub(super) fn phase(&self, key: CallKey) -> Option<Phase> {
         self.calls.get(key).map(|call| call.phase)
+    }
+}
+
+/// The mark of a refusal with the status of [`status_of`].
+pub(super) fn cause_of(status: u16) -> InstanceRefusal {
+    match status {
+        503 => InstanceRefusal::NoPort,
+        _ => InstanceRefusal::Other,
     }
 }
 

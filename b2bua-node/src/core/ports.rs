@@ -6,6 +6,7 @@ use crate::core::{Event, NodeCore};
 use bytes::Bytes;
 use holdline_leg::{Passage, Signal};
 use holdline_relay::{Ports, Report, Side, StreamId};
+use holdline_wire::header::InstanceRefusal;
 use holdline_wire::sdp::Sdp;
 use holdline_wire::{Message, Time};
 use std::net::SocketAddr;
@@ -112,7 +113,10 @@ impl NodeCore {
             Phase::Refused(_) | Phase::Leaving => {}
             // Only what was being asked for is missing: the call goes on without it.
             Phase::Up | Phase::Keeping if !call.session.is_agreed(stream) => {}
-            _ => self.fail(now, key, 503, "no media port"),
+            _ => {
+                let cause = InstanceRefusal::NoPort;
+                self.fail_for(now, key, 503, cause, "no media port");
+            }
         }
     }
 

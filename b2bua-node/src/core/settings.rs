@@ -2,11 +2,24 @@
 
 use holdline_wire::transaction::Timers;
 use ipnet::{IpNet, Ipv4Net};
+use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// 127.0.0.0/8.
 const LOOPBACK: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8));
+
+/// What an agent is told where the far end refuses a new call, or something in a call, with 503.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Far503 {
+    /// 500, with the 503 as its Reason and without Retry-After (spec: X53, RFC 3261 16.7).
+    #[default]
+    #[serde(rename = "500")]
+    Convert,
+    /// The 503 as it is.
+    #[serde(rename = "pass")]
+    Pass,
+}
 
 /// The core's settings, already validated.
 #[derive(Clone, Debug)]
@@ -26,6 +39,8 @@ pub struct NodeConfig {
     pub target: Box<str>,
     /// The resolved address of the downstream UA.
     pub downstream: SocketAddr,
+    /// What becomes of the downstream UA's 503 (spec: X53).
+    pub far_503: Far503,
     /// What tells this run of the node from all others (spec: X39): 64 random bits or more, as
     /// a token.
     pub incarnation: Box<str>,
@@ -49,6 +64,7 @@ impl NodeConfig {
             upstream: vec![LOOPBACK],
             target: downstream.to_string().into(),
             downstream,
+            far_503: Far503::default(),
             incarnation: incarnation.into(),
             seed,
             timers: Timers::default(),

@@ -1,15 +1,15 @@
 //! Attended transfers: an INVITE or a REFER that names a dialog of ours goes on naming the dialog
 //! behind it (spec: D32; RFC 3891, RFC 3515).
 
-use crate::core::NodeCore;
 use crate::core::call::{Call, CallKey, Owner, Phase};
 use crate::core::env::{Asked, Place};
 use crate::core::placing::Destination;
+use crate::core::{NodeCore, far_uri};
 use crate::store::{Answer, Op};
 use holdline_leg::{Leg, Passage, Referred, RequestId, Signal, refer_elsewhere, referred};
 use holdline_relay::Side;
 use holdline_wire::dialog::DialogId;
-use holdline_wire::header::{Name, Replaces};
+use holdline_wire::header::{Name, NameAddr, Replaces};
 use holdline_wire::{Message, Method, Time, TransportKey};
 
 impl NodeCore {
@@ -40,8 +40,11 @@ impl NodeCore {
             require.push_str(", timer");
         }
         let replaces = dialog.id.replaces_for_peer().to_value();
+        // As for a move (spec: X24a); whom it was called by stands in the dialog's To.
+        let called = NameAddr::parse(&dialog.remote).map_or("", |to| to.uri);
+        let (request_uri, _) = far_uri::forms(&dialog.remote_target, called);
         Ok(Destination {
-            request_uri: dialog.remote_target.clone(),
+            request_uri,
             routes: dialog.route_set.clone(),
             flow: dialog.next_hop(),
             headers: vec![(Name::Replaces, replaces), (Name::Require, require)],

@@ -114,11 +114,7 @@ impl<O: Copy> Leg<O> {
             State::Calling(own) if own == client => {
                 self.is_refused(ctx);
                 let status = if transport { 503 } else { 408 };
-                self.signals.push_back(Signal::Refuse {
-                    status,
-                    reason: Bytes::new(),
-                    passage: Passage::default(),
-                });
+                self.signals.push_back(Signal::Unanswered { status });
             }
             State::Cancelling(own) if own == client => self.is_refused(ctx),
             _ => self.request_timed_out(ctx, client, transport),

@@ -167,6 +167,9 @@ impl<O: Copy> Leg<O> {
             } => {
                 self.answer_setup(ctx, status, &reason, &passage);
             }
+            Signal::Unanswered { status } => {
+                self.answer_setup(ctx, status, b"", &Passage::default());
+            }
             Signal::Ack { passage } => self.send_ack(ctx, &passage),
             Signal::Request {
                 id,

@@ -10,6 +10,7 @@ mod leg;
 mod passage;
 mod signal;
 mod transfer;
+mod unavailable;
 
 pub use call_setup::{Minted, Setup};
 pub use identity::Stamp;

@@ -52,6 +52,12 @@ pub enum Signal {
         /// What travels with it.
         passage: Passage,
     },
+    /// Nothing came back for our INVITE in its time, or it could not be sent: nobody has refused
+    /// the call, so another way to the same peer may do (spec: X53).
+    Unanswered {
+        /// What the other leg answers with: 408, or 503 where it could not be sent.
+        status: u16,
+    },
     /// The ACK of an INVITE that had no offer: it carries the answer.
     Ack {
         /// What travels with it.
@@ -102,7 +108,7 @@ impl Signal {
             | Signal::Request { passage, .. }
             | Signal::Reply { passage, .. }
             | Signal::End { passage, .. } => Some(passage),
-            Signal::CancelRequest { .. } => None,
+            Signal::CancelRequest { .. } | Signal::Unanswered { .. } => None,
         }
     }
 }

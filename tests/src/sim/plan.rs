@@ -4,7 +4,7 @@
 use super::configured::Configured;
 use super::disaster::Disaster;
 use super::draw::Draw;
-use crate::ua::{CallNumber, ReplacesPolicy};
+use crate::ua::{CallNumber, ContactUser, Refusing, ReplacesPolicy};
 use holdline_wire::Time;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -64,6 +64,12 @@ pub struct CallPlan {
     pub early_media: bool,
     /// What the callee does with Replaces.
     pub replaces: ReplacesPolicy,
+    /// The first INVITEs that the callee refuses.
+    pub refusing: Option<Refusing>,
+    /// Which user the callee's Contact names.
+    pub contact: ContactUser,
+    /// Whether the callee looks the Request-URI's user up before it reads Replaces.
+    pub looks_up: bool,
     /// When the callee sends RTP.
     pub sound: Sound,
     /// What it does then, in order; the last is the hang-up.
@@ -79,6 +85,9 @@ impl CallPlan {
             ring: Duration::ZERO,
             early_media: false,
             replaces: ReplacesPolicy::Accept,
+            refusing: None,
+            contact: ContactUser::Call,
+            looks_up: false,
             sound: Sound::Steady,
             steps: Vec::new(),
         }

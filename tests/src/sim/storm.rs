@@ -6,7 +6,7 @@ use super::plan::{
     AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Scarce, Sound, Step,
     Trouble, What, at_ms,
 };
-use crate::ua::{CallNumber, ReplacesPolicy};
+use crate::ua::{CallNumber, ContactUser, Refusing, ReplacesPolicy};
 use holdline_wire::Time;
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ impl Plan {
             }
             call
         });
-        let calls: Vec<CallPlan> = calls.collect();
+        let mut calls: Vec<CallPlan> = calls.collect();
+        draw_far_end(seed, &mut calls);
         let capacity = |draw: &mut Draw| count + 10 + draw.below(200) as usize;
         let plan = Plan {
             seed,
@@ -235,6 +236,41 @@ impl Sky {
         }
         self.documents.push((to, Document::default()));
         self.documents.sort_by_key(|(at, _)| *at);
+    }
+}
+
+/// In some storms the far end looks users up before it reads Replaces, or refuses some calls, or
+/// their moves for the moment.
+fn draw_far_end(seed: u64, calls: &mut [CallPlan]) {
+    let mut draw = Draw::new(seed, 32);
+    if draw.chance(300) {
+        let contact = [ContactUser::Nobody, ContactUser::Trunk][draw.below(2) as usize];
+        for call in &mut *calls {
+            (call.contact, call.looks_up) = (contact, true);
+        }
+    }
+    if draw.chance(300) {
+        for call in calls {
+            call.refusing = draw.chance(250).then(|| draw_refusing(&mut draw));
+        }
+    }
+}
+
+fn draw_refusing(draw: &mut Draw) -> Refusing {
+    let replaces = draw.chance(500);
+    let (status, retry_after) = match (replaces, draw.below(4)) {
+        (false, 0) => (408, None),
+        (false, 1) => (486, Some(5)),
+        (false, _) => (503, Some(30)),
+        (true, 0) => (480, None),
+        (true, 1) => (500, Some(0)),
+        (true, _) => (503, Some(1)),
+    };
+    Refusing {
+        first: if replaces { 1 } else { u32::MAX },
+        status,
+        retry_after,
+        replaces,
     }
 }
 

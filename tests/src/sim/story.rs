@@ -6,6 +6,7 @@ use super::plan::{
     What, at_ms,
 };
 use super::{Outcome, run_plan};
+use crate::ua::{ContactUser, Refusing};
 use holdline_wire::Time;
 use std::time::Duration;
 
@@ -136,6 +137,25 @@ impl Story {
     #[must_use]
     pub fn stop_agent(self, from: f64, lasts: f64) -> Story {
         self.trouble(What::Paused(Party::Agent), from, Some(lasts))
+    }
+
+    /// The callee's Contact names this user, and it looks users up before it reads Replaces.
+    #[must_use]
+    pub fn looked_up(mut self, contact: ContactUser) -> Story {
+        for call in &mut self.plan.calls {
+            (call.contact, call.looks_up) = (contact, true);
+        }
+        self
+    }
+
+    /// The callee refuses the first INVITEs of these calls.
+    #[must_use]
+    pub fn refusing(mut self, calls: &[u32], refusing: Refusing) -> Story {
+        let named = |call: &&mut CallPlan| calls.contains(&call.number);
+        for call in self.plan.calls.iter_mut().filter(named) {
+            call.refusing = Some(refusing);
+        }
+        self
     }
 
     /// Every call rings so long, with early media or without.

@@ -211,6 +211,12 @@ pub enum Out {
 /// What a test may want to count, for one call or over all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// INVITEs outside any dialog, first transmissions.
+    pub invites_received: u32,
+    /// Those that were refused because of [`super::Refusing`].
+    pub invites_refused: u32,
+    /// Those whose Request-URI named a user that is not known here, answered 404.
+    pub users_unknown: u32,
     /// INVITEs in a dialog of ours, first transmissions.
     pub reinvites_received: u32,
     /// UPDATEs, likewise.
@@ -240,6 +246,9 @@ pub struct Counts {
 impl Counts {
     /// Adds `other`, field by field.
     pub fn add(&mut self, other: &Counts) {
+        self.invites_received += other.invites_received;
+        self.invites_refused += other.invites_refused;
+        self.users_unknown += other.users_unknown;
         self.reinvites_received += other.reinvites_received;
         self.updates_received += other.updates_received;
         self.byes_received += other.byes_received;

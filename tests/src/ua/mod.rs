@@ -20,7 +20,7 @@ mod uac;
 mod uas;
 
 pub use event::{By, CallNumber, Counts, In, Out, Placement, Stream, call_of_user, call_user};
-pub use profile::{Profile, ReplacesPolicy, ports};
+pub use profile::{ContactUser, Profile, Refusing, ReplacesPolicy, ports};
 
 use bytes::Bytes;
 use holdline_wire::build::{Body, Builder};
@@ -227,7 +227,12 @@ impl Ua {
     fn complete(&self, message: Builder, call: CallNumber, sdp: Option<Bytes>) -> Bytes {
         let address = self.profile.address;
         let host = uri::host(address.ip());
-        let contact = format!("<sip:{}@{host}:{}>", call_user(call), address.port());
+        let user = match self.profile.contact {
+            ContactUser::Call => format!("{}@", call_user(call)),
+            ContactUser::Nobody => String::new(),
+            ContactUser::Trunk => "trunk@".to_owned(),
+        };
+        let contact = format!("<sip:{user}{host}:{}>", address.port());
         let supported = match self.profile.replaces {
             ReplacesPolicy::Unsupported => "outbound",
             _ => "replaces",

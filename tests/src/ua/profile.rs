@@ -17,6 +17,31 @@ pub enum ReplacesPolicy {
     Silent,
 }
 
+/// Which user its Contact names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContactUser {
+    /// That of the call, by which it is called as well.
+    #[default]
+    Call,
+    /// None, as a peer whose Contact names the machine alone.
+    Nobody,
+    /// One that is the same for all calls.
+    Trunk,
+}
+
+/// The first INVITEs of each call are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusing {
+    /// So many of them.
+    pub first: u32,
+    /// With this status.
+    pub status: u16,
+    /// With this Retry-After, in seconds.
+    pub retry_after: Option<u32>,
+    /// Those with Replaces, or else those without.
+    pub replaces: bool,
+}
+
 /// The behaviour of one user agent.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -30,8 +55,15 @@ pub struct Profile {
     pub early_media: bool,
     /// Refuses new calls (not Replaces) with this status.
     pub refuse_calls: Option<u16>,
+    /// Refuses the first INVITEs of each call.
+    pub refusing: Option<Refusing>,
     /// What it does with Replaces.
     pub replaces: ReplacesPolicy,
+    /// Which user its Contact names.
+    pub contact: ContactUser,
+    /// Whether it looks the Request-URI's user up before it reads Replaces: 404 unless that is one
+    /// by which calls are called.
+    pub looks_up: bool,
     /// Payload numbers that it offers; 101 stands for telephone-event.
     pub formats: Vec<u8>,
     /// Milliseconds of sound in a packet, as its descriptions say.
@@ -53,7 +85,10 @@ impl Profile {
             trying: true,
             early_media: false,
             refuse_calls: None,
+            refusing: None,
             replaces: ReplacesPolicy::Accept,
+            contact: ContactUser::Call,
+            looks_up: false,
             formats: vec![8, 0, 101],
             ptime: 20,
             media: true,

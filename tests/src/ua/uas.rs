@@ -9,6 +9,9 @@ use super::{
 use bytes::Bytes;
 use holdline_wire::uri::SipUri;
 
+/// Why an INVITE is refused early (RFC 3326), as a gateway would say it.
+const REFUSED: &str = "Q.850;cause=34;text=\"no circuit\"";
+
 impl Ua {
     pub(super) fn on_request(
         &mut self,
@@ -134,6 +137,11 @@ impl Ua {
 
     /// A new INVITE: an ordinary call, or one that replaces a dialog.
     fn on_invite(&mut self, now: Time, server: ServerId, message: &Message, from: TransportKey) {
+        if let Some((status, retry_after)) = self.refuses_early(message) {
+            let mut headers = vec![("Reason", REFUSED.to_owned())];
+            headers.extend(retry_after.map(|seconds| ("Retry-After", seconds.to_string())));
+            return self.refuse_request(now, server, message, from, status, &headers);
+        }
         let unsupported = self.unsupported(message);
         if !unsupported.is_empty() {
             if message.header(Name::Replaces).is_some() {
@@ -160,6 +168,26 @@ impl Ua {
             },
             Err(status) => self.refuse_request(now, server, message, from, status, &[]),
         }
+    }
+
+    /// Whether an INVITE is refused before anything else is looked at, and with which Retry-After.
+    fn refuses_early(&mut self, invite: &Message) -> Option<(u16, Option<u32>)> {
+        let replaces = invite.header(Name::Replaces).is_some();
+        let user = SipUri::parse(invite.request_uri()).and_then(|uri| uri.user);
+        let unknown = self.profile.looks_up && user.and_then(call_of_user).is_none();
+        let refusing = self.profile.refusing;
+        let call = call_number(invite).unwrap_or_default();
+        let counts = &mut self.call_mut(call).counts;
+        counts.invites_received += 1;
+        if unknown {
+            counts.users_unknown += 1;
+            return Some((404, None));
+        }
+        let refusing = refusing.filter(|refusing| refusing.replaces == replaces)?;
+        (counts.invites_refused < refusing.first).then(|| {
+            counts.invites_refused += 1;
+            (refusing.status, refusing.retry_after)
+        })
     }
 
     fn unsupported(&self, message: &Message) -> Vec<String> {

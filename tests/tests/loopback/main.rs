@@ -3,6 +3,7 @@
 mod deaths;
 mod demo;
 mod far_end;
+mod far_refusals;
 mod no_node;
 mod operator;
 mod own_torture;

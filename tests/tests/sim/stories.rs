@@ -5,6 +5,7 @@
 use holdline_tests::sim::Outcome;
 use holdline_tests::sim::plan::{Act, End, Party, Scarce, What};
 use holdline_tests::sim::story::Story;
+use holdline_tests::ua::{ContactUser, Refusing};
 
 /// The story's outcome, in which no rule was broken.
 fn told(story: Story) -> Outcome {
@@ -252,4 +253,44 @@ fn a_node_without_ports_costs_no_call() {
     };
     let outcome = told(Story::new(23).scarce(scarce).kill(0, 5.0));
     assert_eq!((outcome.answered, outcome.lost()), (20, 0));
+}
+/// It says 404 to a user that it does not know, before it reads Replaces.
+// spec: X24a
+#[test]
+fn a_far_end_that_looks_users_up_keeps_its_calls() {
+    for (seed, contact) in [(22, ContactUser::Nobody), (23, ContactUser::Trunk)] {
+        let outcome = told(Story::new(seed).looked_up(contact).kill(1, 5.0));
+        all_moved_once(&outcome);
+    }
+}
+
+/// It refuses a few calls, with a Retry-After that must not shut out the others; the rules demand
+/// that each is asked for once.
+// spec: X53
+#[test]
+fn a_far_end_that_refuses_some_calls_gets_the_others() {
+    for (seed, status) in [(24, 503), (25, 408)] {
+        let refusing = Refusing {
+            first: u32::MAX,
+            status,
+            retry_after: Some(30),
+            replaces: false,
+        };
+        let outcome = told(Story::new(seed).refusing(&[2, 3], refusing));
+        assert_eq!(outcome.answered, 18);
+    }
+}
+
+// spec: X53, X24
+#[test]
+fn a_far_end_that_has_no_room_for_a_move_is_asked_again() {
+    let refusing = Refusing {
+        first: 1,
+        status: 503,
+        retry_after: Some(1),
+        replaces: true,
+    };
+    let all: Vec<u32> = (1..=20).collect();
+    let outcome = told(Story::new(26).refusing(&all, refusing).kill(1, 5.0));
+    all_moved_once(&outcome);
 }

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod check;
+mod far_end;
 mod hang_ups;
 mod in_flight;
 mod leftovers;

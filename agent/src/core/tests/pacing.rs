@@ -176,6 +176,7 @@ fn a_node_that_says_503_with_retry_after_is_left_alone_for_so_long() {
             Some("full"),
         );
         let bytes = bytes.header(Name::RetryAfter, "2 (moving house);duration=60");
+        let bytes = bytes.header(Name::InstanceRefusal, "full");
         let bytes = bytes.finish(None).unwrap();
         world.node_sends(1, bytes);
     }

@@ -415,6 +415,24 @@ impl World {
         self.node_sends(node, bytes);
     }
 
+    /// `node` passes on what the far end refuses with.
+    pub fn far_end_refuses(
+        &mut self,
+        node: usize,
+        request: &Message,
+        status: u16,
+        headers: &[(Name, &str)],
+    ) {
+        let mut builder = Builder::response(request, addr(AGENT), status, b"", Some("far"));
+        if let Some(told) = &self.nodes[node].incarnation {
+            builder = builder.header(Name::InstanceIncarnation, told);
+        }
+        for (name, value) in headers {
+            builder = builder.header(*name, value);
+        }
+        self.node_sends(node, builder.finish(None).unwrap());
+    }
+
     fn response(
         &self,
         node: usize,
@@ -431,6 +449,9 @@ impl World {
         }
         if let Some(told) = &self.nodes[node].incarnation {
             builder = builder.header(Name::InstanceIncarnation, told);
+        }
+        if status >= 300 && self.nodes[node].incarnation.is_some() {
+            builder = builder.header(Name::InstanceRefusal, "other");
         }
         if let Some(told) = self.nodes[node].utilization {
             builder = builder.header(Name::InstanceUtilization, told);

@@ -64,7 +64,8 @@ fn a_survivor_takes_a_call_over() {
     );
     assert_eq!(replaces.from_tag, up.ua.id.remote_tag);
     assert!(down.has_token(Name::Require, "replaces"));
-    assert_eq!(down.request_uri(), "sip:127.0.0.1:5091");
+    // spec: X24a
+    assert_eq!(down.request_uri(), "sip:2001@127.0.0.1:5091");
     assert_eq!(down.from().uri, "sip:1001@pbx.example");
     assert_eq!(down.to().uri, "sip:2001@demo.example");
     assert_ne!(down.call_id(), &*up.ua.id.call_id);

@@ -3,6 +3,7 @@
 
 mod calls;
 mod failover;
+mod far_ends;
 mod hang_ups;
 mod moved;
 mod orphans;

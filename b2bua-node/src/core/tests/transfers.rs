@@ -41,7 +41,12 @@ fn a_transfer_replaces_the_downstream_dialog_and_ends_the_old_call() {
     );
     assert!(!named.transfer, "a word between agent and node");
     assert_eq!(down.list(Name::Require), [b"replaces"]);
-    assert_eq!(down.request_uri(), "sip:127.0.0.1:5091", "its Contact");
+    let target = "sip:2001@127.0.0.1:5091";
+    assert_eq!(
+        down.request_uri(),
+        target,
+        "its Contact, and who was called"
+    );
     // Unlike a failover call, nothing is answered before the downstream UA has done so.
     node.quiet();
     node.ua_responds(&down, 200, Some(ANSWER));

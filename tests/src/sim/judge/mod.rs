@@ -4,6 +4,7 @@
 mod configured;
 mod disaster;
 mod excuses;
+mod far_end;
 mod storm;
 
 pub(super) use storm::{LOOK, Memory};

@@ -21,6 +21,7 @@
 //! refused.
 
 use super::excuses::touches;
+use super::far_end;
 use crate::sim::host::{Core, HostId};
 use crate::sim::network::STORE;
 use crate::sim::plan::{CallPlan, End, Party, Trouble, What};
@@ -212,6 +213,8 @@ impl World {
             let seen = self.watch.call(number);
             let node = seen.node;
             let (moving, setup) = (seen.good_since.is_none(), seen.answered.len() < 2);
+            let refused = seen.ended.contains_key(&End::Caller);
+            let setup = setup && !(refused && far_end::refuses(&self.plan.calls[index]));
             let met = node
                 .and_then(|node| self.node_index(node))
                 .is_some_and(|node| {
@@ -325,6 +328,7 @@ impl World {
             let held = held.map_or(Time::ZERO, |at| at + Duration::from_secs(4));
             let calm = self.memory.calm.get(&number).copied().unwrap_or_default();
             let since = calm.max(answered).max(held);
+            let patience = patience + far_end::asked_again(&self.plan.calls[index]);
             if self.now > since + patience && self.ua(CALLEE).live_dialogs(number) < 2 {
                 self.memory.told.insert(number);
                 let waited = self.now.since(since);
@@ -381,7 +385,7 @@ impl World {
     pub(super) fn judge_storm_end(&mut self, index: usize) {
         let plan = self.plan.calls[index].clone();
         let seen = self.watch.call(plan.number).clone();
-        let mut wrong = Vec::new();
+        let mut wrong = self.judge_refused(&plan, &seen);
         for end in [End::Caller, End::Callee] {
             let stranded = end == End::Callee && self.is_stranded(plan.number);
             if seen.answered.contains_key(&end) && !seen.ended.contains_key(&end) && !stranded {
@@ -411,7 +415,7 @@ impl World {
     fn unexplained(&self, plan: &CallPlan, seen: &Seen) -> Option<String> {
         let hung_up = seen.hung_up.map_or(Time::NEVER, |(at, _)| at);
         let (end, ending) = seen.ended.iter().min_by_key(|(_, ending)| ending.at)?;
-        if ending.at >= hung_up {
+        if ending.at >= hung_up || far_end::refuses(plan) {
             return None;
         }
         let met = |trouble: &Trouble| {
@@ -420,10 +424,14 @@ impl World {
         };
         let troubled = self.plan.troubles.iter().any(met);
         let setup = self.memory.disturbed_setup.contains(&plan.number) || troubled;
+        // Its far end refuses Replaces: a node ended it there, which the agent may not have heard.
+        let refuses = plan.replaces != ReplacesPolicy::Accept && seen.replaces_sent > 0;
         // What was lost was judged when the agent told.
-        let explained =
-            seen.lost.is_some() || self.is_torn(plan.number) || (seen.answered.len() < 2 && setup);
-        let explained = explained || self.had_no_port(seen);
+        let explained = seen.lost.is_some()
+            || refuses
+            || self.is_torn(plan.number)
+            || (seen.answered.len() < 2 && setup)
+            || self.had_no_port(seen);
         (!explained).then(|| format!("ended at the {end:?} before its hang-up: {ending:?}"))
     }
 }

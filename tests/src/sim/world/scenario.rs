@@ -89,6 +89,9 @@ impl World {
                 ring: plan.ring,
                 early_media: plan.early_media,
                 replaces: plan.replaces,
+                refusing: plan.refusing,
+                contact: plan.contact,
+                looks_up: plan.looks_up,
                 ..ua.profile().clone()
             };
             ua.set_profile(profile);

@@ -69,6 +69,7 @@ fn a_call_rings_is_answered_and_ends_from_either_side() {
         assert_eq!(
             net.agents[other].totals(),
             Counts {
+                invites_received: u32::from(other == 1),
                 byes_received: 1,
                 ..Counts::default()
             }

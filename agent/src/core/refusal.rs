@@ -1,0 +1,172 @@
+//! Whose refusal it is that a node says: its own, so that others are asked and it is spared for a
+//! while, or that of the far end behind it, which would say the same to any node (spec: X53).
+
+use crate::core::AgentCore;
+use crate::core::call::{CallKey, Move, Phase};
+use crate::core::env::Timer;
+use holdline_leg::Signal;
+use holdline_wire::header::Name;
+use holdline_wire::{Message, Time};
+use std::time::Duration;
+
+/// A far end that cannot have its call moved just now is asked again so often.
+const AGAIN_MAX: u32 = 2;
+/// After so long the first time, twice as long after that, where it does not say when.
+const AGAIN: Duration = Duration::from_millis(500);
+const AGAIN_LATEST: Duration = Duration::from_secs(4);
+/// Refusals that say that the dialog is unknown or over, after which a call is given up: one node
+/// may not have seen the store's last commit, two agree.
+const UNKNOWN_MAX: u32 = 2;
+/// Other final refusals of one call at most, by nodes that say that they are their own
+/// (spec: X33), and by nodes that do not say whose they are.
+const REFUSED_MAX: u32 = 6;
+const UNSURE_MAX: u32 = 2;
+
+/// Who refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The node, which says so.
+    Node,
+    /// The far end: the node is of our make, and would say if it were its own.
+    FarEnd,
+    /// One of them: the node is of another make.
+    Unsure,
+}
+
+impl Whose {
+    /// Whose the refusal `response` of a node is.
+    pub fn of(response: &Message) -> Whose {
+        let has = |name| response.header(name).is_some();
+        match (has(Name::InstanceRefusal), has(Name::InstanceIncarnation)) {
+            (true, _) => Whose::Node,
+            (false, true) => Whose::FarEnd,
+            (false, false) => Whose::Unsure,
+        }
+    }
+}
+
+/// A node's refusal of an INVITE, beside what a signal tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub whose: Whose,
+    /// When to ask again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// What `response` says.
+    pub fn of(response: &Message) -> Refusal {
+        Refusal {
+            whose: Whose::of(response),
+            retry_after: retry_after(response),
+        }
+    }
+}
+
+/// For how long the sender wants no further request (RFC 3261 20.33); a comment and parameters may
+/// follow the seconds.
+pub fn retry_after(response: &Message) -> Option<Duration> {
+    let value = response.text(Name::RetryAfter)?;
+    let digits = value.trim_start();
+    let end = digits.find(|c: char| !c.is_ascii_digit());
+    let seconds = digits[..end.unwrap_or(digits.len())].parse::<u32>().ok()?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+/// Whether a far end may say something else a moment later.
+fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 480 | 487 | 491 | 500..=599)
+}
+
+impl Move {
+    /// Takes note of a refusal that may be a node's own; whether no other node needs to be asked.
+    pub fn is_hopeless(&mut self, status: u16, whose: Whose) -> bool {
+        match status {
+            481 => self.unknown += 1,
+            // The node is full, slow or gone: that says nothing about the call.
+            0 | 408 | 500..=599 => {}
+            _ => self.refused += 1,
+        }
+        let most = match whose {
+            Whose::Unsure => UNSURE_MAX,
+            Whose::Node | Whose::FarEnd => REFUSED_MAX,
+        };
+        decides(status) || self.is_unknown() || self.refused >= most
+    }
+
+    /// Whether nodes agree that the dialog is not known.
+    pub fn is_unknown(&self) -> bool {
+        self.unknown >= UNKNOWN_MAX
+    }
+}
+
+/// RFC 3261 21.6: no other node would say anything else.
+pub fn decides(status: u16) -> bool {
+    matches!(status, 600..=699)
+}
+
+impl AgentCore {
+    /// The attempt in charge of a move was refused.
+    pub(super) fn attempt_refused(&mut self, now: Time, key: CallKey, refusal: Signal) {
+        let Signal::Refuse {
+            status, passage, ..
+        } = refusal
+        else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let told = call.far.as_mut().and_then(|far| far.refusal.take());
+        if let Phase::Moving(moving) = &mut call.phase {
+            moving.cause = passage.cause();
+        }
+        match told.as_deref() {
+            Some(told) if told.whose == Whose::FarEnd && status != 481 && !decides(status) => {
+                self.far_end_refused(now, key, status, told.retry_after);
+            }
+            Some(told) => self.try_again(now, key, status, told.whose, None),
+            None => self.try_again(now, key, status, Whose::Unsure, None),
+        }
+    }
+
+    /// The far end does not let its call be moved. Where that may pass, it is asked again after a
+    /// while, when it says so if the call can wait for so long; by whichever node. Otherwise the
+    /// call is lost.
+    fn far_end_refused(
+        &mut self,
+        now: Time,
+        key: CallKey,
+        status: u16,
+        retry_after: Option<Duration>,
+    ) {
+        let hold = self.env.settings.moving.hold;
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let Phase::Moving(moving) = &mut call.phase else {
+            return;
+        };
+        moving.status = moving.cause.take().unwrap_or(status);
+        moving.again += 1;
+        let (again, status_told) = (moving.again, moving.status);
+        let until = moving.since + hold;
+        if (again > AGAIN_MAX || !may_pass(status)) && call.others.is_empty() {
+            return self.lose(now, key, status_told);
+        }
+        if let Some(far) = call.far.as_mut() {
+            let (epoch, node) = (far.epoch, far.node);
+            far.leg.abandon(&mut self.env.layer);
+            call.drop_far(&mut self.env, now, epoch);
+            // It was not this node's refusal.
+            if let Phase::Moving(moving) = &mut call.phase {
+                moving.tried.retain(|tried| *tried != node);
+            }
+        }
+        let doubled = AGAIN.saturating_mul(1 << (again - 1).min(8));
+        let pause = retry_after
+            .filter(|pause| now + *pause < until)
+            .map_or(doubled.min(AGAIN_LATEST), |pause| pause.max(AGAIN));
+        self.env.timers.set(Timer::Launch(key), now + pause);
+    }
+}
