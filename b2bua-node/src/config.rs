@@ -257,6 +257,8 @@ impl Config {
             downstream: self.downstream.target.socket,
             far_503: self.downstream.far_503,
             incarnation: incarnation.into(),
+            // Known once the store is open.
+            store: None,
             seed,
             timers: Timers::default(),
             waits: Waits {

@@ -1,9 +1,9 @@
 //! The threads and tasks around the core: SIP sockets, relay, store, HTTP, signals.
 
 use crate::config::Config;
-use crate::core::{In, NodeCore, Operator, Out, Status};
+use crate::core::{In, NodeConfig, NodeCore, Operator, Out, Status};
 use crate::report::Reporter;
-use crate::store::{SqliteStore, service};
+use crate::store::{SqliteStore, Store, service};
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
@@ -20,7 +20,6 @@ use holdline_relay::RelayConfig;
 use holdline_wire::token::Tokens;
 use serde_json::json;
 use std::error::Error;
-use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +41,11 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
     // A generator of its own: the tags that the core draws must not tell the incarnation.
     let incarnation = Tokens::new(clock::seed()?).tag();
-    let settings = config.settings(sip, &incarnation, clock::seed()?);
+    let store = SqliteStore::open(&config.store.url.path)?;
+    let settings = NodeConfig {
+        store: Some(store.identity().into()),
+        ..config.settings(sip, &incarnation, clock::seed()?)
+    };
     let mut core = NodeCore::new(settings, clock.now());
     core.leave_out(&taken_by_others(config.media.address, config.media.ports));
 
@@ -57,16 +60,10 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
         ..RelayConfig::new(clock.epoch())
     };
     let relay = RelayLink::start(relay_config, inbox.clone(), In::Media, metrics)?;
-    let path = config.store.url.path.clone();
     let replies = inbox.clone();
-    let (store, store_thread) = service::start(
-        move || open(&path),
-        clock,
-        metrics,
-        move |reply| {
-            let _ = replies.send(In::Store(reply));
-        },
-    )?;
+    let (store, store_thread) = service::start(store, clock, metrics, move |reply| {
+        let _ = replies.send(In::Store(reply));
+    })?;
 
     let (turn, events, gauges) = (relay.clone(), reporter.clone(), reporter);
     let (publish, down) = (status.clone(), inbox.clone());
@@ -130,14 +127,6 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     } else {
         Err("a thread panicked".into())
     }
-}
-
-/// A file that cannot be opened now is opened later: the store stops no call (spec: X30).
-fn open(path: &Path) -> SqliteStore {
-    SqliteStore::open(path).unwrap_or_else(|error| {
-        warn!(%error, path = %path.display(), "the store cannot be opened yet");
-        SqliteStore::lazy(path)
-    })
 }
 
 /// Ends the program when the last call of a drain has ended.

@@ -131,11 +131,11 @@ impl Cluster {
             .take(self.config.witnesses)
     }
 
-    /// Somebody was heard at `at`: nodes other than the suspects that `beside` admits. Where all
+    /// Somebody answered: nodes other than the suspects that `beside` admits. Where all
     /// had been silent, that time proves nothing and the questions are asked anew; a fast burst
     /// is short enough to fall into an outage whole, so it counts from the first one heard
     /// (spec: X21).
-    pub(super) fn witness(&mut self, now: Time, at: Time, beside: impl Fn(NodeId) -> bool) {
+    pub(super) fn witness(&mut self, now: Time, beside: impl Fn(NodeId) -> bool) {
         if self.suspects.is_empty() {
             return;
         }
@@ -152,9 +152,9 @@ impl Cluster {
             let Some(s) = node.suspicion_mut() else {
                 continue;
             };
-            let pause = at.since(s.last_witness);
+            let pause = now.since(s.last_witness);
             let all_silent = pause > s.witness_window();
-            s.last_witness = s.last_witness.max(at);
+            s.last_witness = now;
             if !all_silent && !s.unwitnessed {
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use holdline_relay::StreamId;
 use holdline_wire::Time;
-use serde::Serialize;
+use holdline_wire::machine::LocalFault;
 use std::fmt;
 use std::time::Duration;
 
@@ -28,8 +28,7 @@ pub enum Trouble {
 }
 
 /// One thing that speaks against a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvidenceKind {
     /// Nobody listens at the probed port.
     ProbeRefused,
@@ -59,6 +58,18 @@ pub enum EvidenceKind {
     /// The trunk document lists the node no more: whoever writes it leaves unhealthy nodes out
     /// (spec: D13), though also those that were taken away in good health.
     Unlisted,
+    /// What was sent to it did not leave this machine (spec: X52).
+    Unsendable {
+        /// Why.
+        fault: LocalFault,
+    },
+    /// The same for as long as a silent node has (spec: D21), while another node answered.
+    CutOffFromHere {
+        /// Why.
+        fault: LocalFault,
+    },
+    /// Somebody on the way says that it cannot be reached.
+    Unreachable,
     /// Probes in a row without an answer.
     ProbesUnanswered {
         /// How many.
@@ -83,6 +94,9 @@ impl EvidenceKind {
             EvidenceKind::RequestUnanswered => "request_unanswered",
             EvidenceKind::ServiceUnavailable => "service_unavailable",
             EvidenceKind::Unlisted => "unlisted",
+            EvidenceKind::Unsendable { .. } => "unsendable",
+            EvidenceKind::CutOffFromHere { .. } => "cut_off_from_here",
+            EvidenceKind::Unreachable => "unreachable",
             EvidenceKind::ProbesUnanswered { .. } => "probes_unanswered",
             EvidenceKind::Silent { .. } => "silent",
         }
@@ -102,6 +116,17 @@ impl fmt::Display for EvidenceKind {
             EvidenceKind::RequestUnanswered => write!(f, "request unanswered"),
             EvidenceKind::ServiceUnavailable => write!(f, "503 in a dialog"),
             EvidenceKind::Unlisted => write!(f, "no longer in the trunk document"),
+            EvidenceKind::Unsendable { fault } => {
+                write!(
+                    f,
+                    "nothing can be sent to it from here ({})",
+                    fault.as_str()
+                )
+            }
+            EvidenceKind::CutOffFromHere { fault } => {
+                write!(f, "unreachable from here ({})", fault.as_str())
+            }
+            EvidenceKind::Unreachable => write!(f, "a router says that it cannot be reached"),
             EvidenceKind::ProbesUnanswered { probes } => write!(f, "{probes} probes unanswered"),
             EvidenceKind::Silent { ms } => write!(f, "nothing heard for {ms} ms"),
         }
@@ -117,9 +142,22 @@ pub struct Evidence {
     pub kind: EvidenceKind,
 }
 
-/// Why and when a node was declared dead.
+/// What became of a node whose calls leave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It is held for dead.
+    Dead,
+    /// It cannot be reached from this machine, for a reason of ours (spec: X52).
+    Unreachable,
+    /// It had said that it would leave (spec: D34).
+    Left,
+}
+
+/// Why and when the calls of a node had to leave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
+    /// What became of it.
+    pub gone: Gone,
     /// What led to it, in the order it came; the last one decided.
     pub evidence: Vec<Evidence>,
     /// The last sign of life before the suspicion: a SIP message, an RTP or an RTCP packet.
@@ -232,7 +270,9 @@ impl Suspicion {
             | EvidenceKind::ServiceUnavailable
             | EvidenceKind::Unlisted => self.troubled = true,
             // Said only by a verdict.
-            EvidenceKind::MediaGone { .. } => {}
+            EvidenceKind::MediaGone { .. } | EvidenceKind::CutOffFromHere { .. } => {}
+            // Nobody was asked, or a router speaks for others.
+            EvidenceKind::Unsendable { .. } | EvidenceKind::Unreachable => {}
             EvidenceKind::ProbesUnanswered { .. } | EvidenceKind::Silent { .. } => {
                 self.unanswered = true;
             }

@@ -1,6 +1,6 @@
 //! What the agent hears, does not hear, and is refused: the inputs of health.
 
-use super::evidence::{EvidenceKind, Refusal, Trouble};
+use super::evidence::{EvidenceKind, Gone, Refusal, Trouble};
 use super::node::{Incarnation, Lost, Node, State};
 use super::{Cluster, ClusterEvent, NodeId, ProbeId};
 use holdline_relay::Tick;
@@ -69,6 +69,7 @@ impl Cluster {
         let restarted = told == Incarnation::New && node.is_up();
         if told == Incarnation::New {
             node.forget_process(now, &self.config);
+            node.draining = false;
         }
         if let Some(percent) = utilization {
             let has_room = node.take_utilization(now, percent);
@@ -90,7 +91,9 @@ impl Cluster {
         if matches!(sign, Sign::Probe(_)) {
             self.notice_lost_memory(now, id);
         }
-        self.witness(now, now, |suspect| suspect != id);
+        if matches!(sign, Sign::Probe(_)) {
+            self.witness(now, |suspect| suspect != id);
+        }
         self.reschedule(now, id);
     }
 
@@ -134,7 +137,11 @@ impl Cluster {
             Refusal::Media(stream) => EvidenceKind::MediaRefused { stream: stream.0 },
         };
         if matches!(node.state, State::Returning(_)) && !matches!(refusal, Refusal::Media(_)) {
-            node.state = State::Dead;
+            node.state = State::Dead(Gone::Dead);
+        }
+        if node.draining && node.is_up() && refusal == Refusal::Probe {
+            // It has announced it: one refusal is proof enough (spec: D34).
+            self.die(now, id, kind);
         }
         self.raise(now, id, kind);
         self.reschedule(now, id);
@@ -180,10 +187,7 @@ impl Cluster {
                 self.reschedule(now, id);
             }
         }
-        if let Some(newest) = tick.groups.iter().map(|g| g.newest).max() {
-            let heard = |suspect| tick.groups.iter().any(|g| NodeId::from(g.group) != suspect);
-            self.witness(now, newest, heard);
-        }
+        // Nobody is a witness by its media: they come in though nothing gets out (spec: X52).
         self.look_for_silence(now, tick.at);
         self.look_at_the_refused(now, tick.at);
     }
@@ -218,10 +222,10 @@ impl Cluster {
         }
     }
 
-    /// A calling server was heard over the network that also leads to the nodes (not over
-    /// loopback): our own network works (spec: X21).
+    /// A calling server answered us over the network that also leads to the nodes (not over
+    /// loopback): our own network works, in both directions (spec: X21).
     pub fn heard_calling_server(&mut self, now: Time) {
-        self.witness(now, now, |_| true);
+        self.witness(now, |_| true);
     }
 
     /// Our own loop came round `late`: nothing could be heard in that time, so nobody was

@@ -1,6 +1,6 @@
 //! From evidence to verdict: suspicion, clearing, death and return.
 
-use super::evidence::{Evidence, EvidenceKind, Suspicion, Verdict};
+use super::evidence::{Evidence, EvidenceKind, Gone, Suspicion, Verdict};
 use super::health::Sign;
 use super::node::State;
 use super::{Cluster, ClusterEvent, NodeId};
@@ -37,6 +37,11 @@ impl Cluster {
                 }
                 self.judge(now, id);
             }
+            State::Joining if now >= self.silence_deadline(id) && self.all_are_silent(now, id) => {
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.origin = now;
+                }
+            }
             State::Joining if now >= self.silence_deadline(id) => {
                 let silence = EvidenceKind::Silent {
                     ms: ms(now.since(node.origin)),
@@ -64,7 +69,7 @@ impl Cluster {
             State::Alive if silence >= self.config.silence_suspect => {
                 self.raise(now, id, EvidenceKind::Silent { ms: ms(silence) });
             }
-            State::Returning(_) if many => node.state = State::Dead,
+            State::Returning(_) if many => node.state = State::Dead(Gone::Dead),
             _ => {}
         }
     }
@@ -109,12 +114,15 @@ impl Cluster {
                     self.quick_probe_unless_just_sent(now, id);
                 }
             }
-            State::Joining | State::Dead | State::Returning(_) => {}
+            State::Joining | State::Dead(_) | State::Returning(_) => {}
         }
     }
 
     /// A message of the node that only a living process sends.
     pub(super) fn sign_of_life(&mut self, now: Time, id: NodeId, sign: Sign) {
+        if let Sign::Probe(Some(sent)) = sign {
+            self.way_is_open(now, id, sent);
+        }
         let config = &self.config;
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
@@ -142,7 +150,9 @@ impl Cluster {
                     self.clear(now, id);
                 }
             }
-            State::Dead if answered.is_some() => self.returns(now, id, 1),
+            // One that left is back when it takes calls.
+            State::Dead(Gone::Left) if node.draining => {}
+            State::Dead(_) if answered.is_some() => self.returns(now, id, 1),
             State::Returning(run) if answered.is_some() => {
                 let run = *run + 1;
                 self.returns(now, id, run);
@@ -239,6 +249,9 @@ impl Cluster {
             self.die(now, id, EvidenceKind::ProbeRefused);
             return;
         }
+        if overdue && let Some(fault) = self.cut_off_from_here(now, id) {
+            return self.die(now, id, EvidenceKind::CutOffFromHere { fault });
+        }
         // Silence is judged only up to where somebody else was heard (spec: X21).
         let until = if others { s.last_witness } else { Time::NEVER };
         let probes = node.probes.unanswered(now, s.since, until, config);
@@ -297,7 +310,7 @@ impl Cluster {
             _ => (Vec::new(), now, node.last_heard),
         };
         // A refusal that decided is the last piece already.
-        if last != EvidenceKind::ProbeRefused {
+        if evidence.last().is_none_or(|e| e.kind != last) || last != EvidenceKind::ProbeRefused {
             evidence.push(Evidence {
                 at: now,
                 kind: last,
@@ -305,13 +318,19 @@ impl Cluster {
         }
         let leaving = node.media.heard_after(suspected_at)
             && !node.suspicion().is_some_and(|s| s.media_silent);
-        if node.is_up() {
+        let gone = match last {
+            EvidenceKind::CutOffFromHere { .. } => Gone::Unreachable,
+            _ if node.draining => Gone::Left,
+            _ => Gone::Dead,
+        };
+        if node.is_up() && gone == Gone::Dead {
             node.note_death(now);
         }
-        node.state = State::Dead;
+        node.state = State::Dead(gone);
         node.forget_process(now, &self.config);
         self.suspects.remove(&id);
         let verdict = Verdict {
+            gone,
             evidence,
             last_sign,
             suspected_at,

@@ -15,8 +15,9 @@
 //!   100 ms and the RTT;
 //! - nothing heard for RTT + 1.5 s and a row of probes unanswered (spec: D21).
 //!
-//! The last two are silence alone, which proves something only while somebody else is heard: a probe
-//! counts as unanswered only if another node was heard after it was sent (spec: X21).
+//! The last two are silence alone, which proves something only while somebody else answers: a probe
+//! counts as unanswered only if another node answered one after it was sent (spec: X21). One that did
+//! not leave this machine is none (spec: X52).
 
 mod burst;
 mod config;
@@ -26,23 +27,28 @@ mod judge;
 mod media;
 mod membership;
 mod node;
+mod own_faults;
 mod placement;
 mod probes;
 mod rhythm;
+mod self_told;
 mod status;
 #[cfg(test)]
 mod tests;
 
 pub use config::HealthConfig;
-pub use evidence::{Evidence, EvidenceKind, Refusal, Trouble, Verdict};
+pub use evidence::{Evidence, EvidenceKind, Gone, Refusal, Trouble, Verdict};
 pub use membership::Changes;
 pub use node::{NodeId, NodeState};
 pub use probes::ProbeId;
-pub use status::{ClusterStatus, EvidenceStatus, NodeStatus, VerdictStatus};
+pub use self_told::NodeStore;
+pub use status::{ClusterStatus, EvidenceStatus, NodeStatus, StoreStatus, VerdictStatus};
 
 use holdline_wire::Time;
 use holdline_wire::deadline::Deadlines;
+use holdline_wire::machine::LocalFault;
 use node::Node;
+use own_faults::Blindness;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -76,7 +82,7 @@ pub enum ClusterEvent {
         /// What had raised it.
         evidence: EvidenceKind,
     },
-    /// The node is dead: its calls move (spec: D24).
+    /// The node is dead, or left, or cannot be reached from here: its calls move (spec: D24).
     Dead {
         /// The node.
         node: NodeId,
@@ -99,6 +105,28 @@ pub enum ClusterEvent {
     Room {
         /// The node.
         node: NodeId,
+    },
+    /// Nothing that we send leaves this machine for any node: silence says nothing (spec: X52).
+    Blind {
+        /// Why.
+        kind: LocalFault,
+    },
+    /// A node answers again.
+    Sighted {
+        /// How long we were blind.
+        after: Duration,
+    },
+    /// It takes no new calls and is about to leave: it said so (spec: D34).
+    Draining {
+        /// The node.
+        node: NodeId,
+    },
+    /// Two nodes do not share a store: calls of one cannot move to the other (spec: X59).
+    StoresDiffer {
+        /// One node and its store.
+        one: NodeStore,
+        /// Another one.
+        other: NodeStore,
     },
     /// It left the document and carries no call any more: it is probed no longer.
     Gone {
@@ -127,6 +155,10 @@ pub struct Cluster {
     last_tick: Option<Time>,
     /// Our own lateness up to here is taken off already.
     late_until: Time,
+    /// Nothing leaves this machine for any node.
+    blind: Option<Blindness>,
+    /// Nodes name different stores: told already.
+    stores_differ: bool,
 }
 
 impl Cluster {
@@ -146,6 +178,8 @@ impl Cluster {
             next_probe: 0,
             last_tick: None,
             late_until: Time::ZERO,
+            blind: None,
+            stores_differ: false,
         }
     }
 

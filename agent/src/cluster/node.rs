@@ -1,11 +1,13 @@
 //! One node of the cluster as the agent knows it.
 
 use super::config::HealthConfig;
-use super::evidence::{Suspicion, Verdict};
+use super::evidence::{Gone, Suspicion, Verdict};
 use super::media::MediaEvidence;
+use super::own_faults::NoWay;
 use super::probes::Probes;
 use holdline_relay::{GroupId, StreamId};
 use holdline_wire::Time;
+use holdline_wire::header::InstanceStore;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -36,10 +38,16 @@ pub enum NodeState {
     Joining,
     /// It answers.
     Alive,
+    /// It answers, takes no new calls, and is about to leave: it said so (spec: D34).
+    Draining,
     /// Something speaks against it and it is being asked: no new calls if others are there.
     Suspect,
     /// Its calls are lost there. It is probed on.
     Dead,
+    /// It cannot be reached from this machine, for a reason of ours (spec: X52). It is probed on.
+    Unreachable,
+    /// It said that it would leave, and did (spec: D34). It is probed on.
+    Left,
     /// It answers again, but not for long enough (spec: X22).
     Returning,
 }
@@ -50,7 +58,7 @@ pub(super) enum State {
     Joining,
     Alive,
     Suspect(Suspicion),
-    Dead,
+    Dead(Gone),
     /// With how many probes were answered in a row.
     Returning(u32),
 }
@@ -112,6 +120,10 @@ pub(super) struct Node {
     /// The last sign of life, for people.
     pub last_heard: Option<Time>,
     pub utilization: Option<(u8, Time)>,
+    /// It is about to leave, and said so.
+    pub draining: bool,
+    /// The store that it works with, as it says.
+    pub store: Option<InstanceStore>,
     /// It answered a probe with 503: alive, but it wants no new call.
     pub refuses_calls: bool,
     /// Before this it wants no call at all: it said so (spec: X24).
@@ -131,6 +143,11 @@ pub(super) struct Node {
     lost_from: Time,
     pub deaths: VecDeque<Time>,
     pub verdict: Option<Verdict>,
+    /// What is sent to it does not leave this machine.
+    pub no_way: Option<NoWay>,
+    /// When it answered a probe last, and when something other than probes was sent to it.
+    pub last_answer: Option<Time>,
+    pub signalled: Option<Time>,
 }
 
 impl Node {
@@ -150,6 +167,8 @@ impl Node {
             answer_origin: now,
             last_heard: None,
             utilization: None,
+            draining: false,
+            store: None,
             refuses_calls: false,
             paused_until: Time::ZERO,
             no_room: false,
@@ -162,15 +181,21 @@ impl Node {
             lost_from: Time::ZERO,
             deaths: VecDeque::new(),
             verdict: None,
+            no_way: None,
+            last_answer: None,
+            signalled: None,
         }
     }
 
     pub fn node_state(&self) -> NodeState {
         match self.state {
             State::Joining => NodeState::Joining,
+            State::Alive if self.draining => NodeState::Draining,
             State::Alive => NodeState::Alive,
             State::Suspect(_) => NodeState::Suspect,
-            State::Dead => NodeState::Dead,
+            State::Dead(Gone::Unreachable) => NodeState::Unreachable,
+            State::Dead(Gone::Left) => NodeState::Left,
+            State::Dead(Gone::Dead) => NodeState::Dead,
             State::Returning(_) => NodeState::Returning,
         }
     }
@@ -329,11 +354,16 @@ impl Node {
     /// Answers that are still missing before a node that was dead is used again (spec: X22).
     pub fn answers_needed(&self, now: Time, config: &HealthConfig) -> Option<u32> {
         let run = match self.state {
-            State::Dead => 0,
+            State::Dead(_) => 0,
             State::Returning(run) => run,
             _ => return None,
         };
         Some(self.return_run(now, config).saturating_sub(run))
+    }
+
+    /// Whether it wants new calls at all (spec: D14, D34).
+    pub fn takes_calls(&self) -> bool {
+        self.active && !self.draining
     }
 
     /// Free capacity in percent, 0..=100 (spec: D22, D23).

@@ -19,14 +19,14 @@ impl Cluster {
         exclude: &[NodeId],
         last_resort: bool,
     ) -> Option<NodeId> {
-        let pool = self.pool(exclude, last_resort, |node| now < node.paused_until, now);
+        let pool = self.pool(now, exclude, last_resort, |n| now >= n.paused_until);
         Self::draw(tokens, pool)
     }
 
     /// A node that can be told something for which it needs no room, such as the end of a call: one
     /// that wants no calls for now will do, and inactive and full ones where no other is left.
     pub fn listener(&self, now: Time, tokens: &mut Tokens, exclude: &[NodeId]) -> Option<NodeId> {
-        let pool = self.pool(exclude, true, |_| false, now);
+        let pool = self.pool(now, exclude, true, |_| true);
         Self::draw(tokens, pool)
     }
 
@@ -44,9 +44,16 @@ impl Cluster {
 
     /// The nodes that a call which is up can move to, with their free capacity, at least 1: the
     /// living active ones that are not full; else inactive and full ones, else suspects
-    /// (spec: D24, X23). None where no node is left.
-    pub fn homes(&self, now: Time, exclude: &[NodeId]) -> Vec<(NodeId, u64)> {
-        self.pool(exclude, true, |node| now < node.paused_until, now)
+    /// (spec: D24, X23). None where no node is left. `store` is that of the node which had the call:
+    /// while a node that shares it is up, others are not asked, since they cannot know the call
+    /// (spec: X59).
+    pub fn homes(&self, now: Time, exclude: &[NodeId], store: Option<&str>) -> Vec<(NodeId, u64)> {
+        let shares = |n: &Node| store.is_none_or(|store| n.has_store(store));
+        let awake = |n: &Node| now >= n.paused_until;
+        if self.nodes.values().any(|n| n.is_up() && shares(n)) {
+            return self.pool(now, exclude, true, |n| awake(n) && shares(n));
+        }
+        self.pool(now, exclude, true, awake)
     }
 
     /// The node asked for a pause (503 with Retry-After): for so long it gets no call
@@ -66,34 +73,38 @@ impl Cluster {
         }
     }
 
-    /// The best class of nodes that is not empty, with weights above zero; without those that
-    /// `rests` says.
+    /// The best class of nodes that is not empty, with weights above zero, of those that `takes`
+    /// admits; of them those whose store works, if there are any (spec: X59).
     fn pool(
         &self,
+        now: Time,
         exclude: &[NodeId],
         last_resort: bool,
-        rests: impl Fn(&Node) -> bool,
-        now: Time,
+        takes: impl Fn(&Node) -> bool,
     ) -> Vec<(NodeId, u64)> {
         type Class = fn(&Node, u64) -> bool;
         let alive: Class = |n, free| n.node_state() == NodeState::Alive && n.active && free > 0;
         let any_alive: Class = |n, _| n.node_state() == NodeState::Alive;
-        let suspect: Class = |n, free| n.node_state() == NodeState::Suspect && n.active && free > 0;
+        let draining: Class = |n, _| n.node_state() == NodeState::Draining;
+        let suspect: Class =
+            |n, free| n.node_state() == NodeState::Suspect && n.takes_calls() && free > 0;
         let any_suspect: Class = |n, _| n.node_state() == NodeState::Suspect;
         let classes: &[Class] = if last_resort {
-            &[alive, any_alive, suspect, any_suspect]
+            &[alive, any_alive, draining, suspect, any_suspect]
         } else {
             &[alive, suspect]
         };
         for class in classes {
             let fits = |(id, node): (&NodeId, &Node)| {
                 let free = u64::from(node.free(now, &self.config));
-                let takes = class(node, free) && !rests(node) && !exclude.contains(id);
-                takes.then_some((*id, free.max(1)))
+                let fits = class(node, free) && !exclude.contains(id) && takes(node);
+                fits.then_some((*id, free.max(1), node.store_works()))
             };
             let pool: Vec<_> = self.nodes.iter().filter_map(fits).collect();
+            let works = pool.iter().any(|&(.., works)| works);
             if !pool.is_empty() {
-                return pool;
+                let best = pool.into_iter().filter(|&(.., up)| up == works);
+                return best.map(|(id, free, _)| (id, free)).collect();
             }
         }
         Vec::new()

@@ -47,6 +47,11 @@ impl Probes {
         });
     }
 
+    /// It did not leave this machine: nobody was asked.
+    pub fn unsent(&mut self, id: ProbeId) {
+        self.out.retain(|probe| probe.id != id);
+    }
+
     /// Takes an answer; gives when its probe was sent, if it is still known. An answer that our
     /// own lateness held up is no measure of the RTT.
     pub fn answered(&mut self, now: Time, id: ProbeId, config: &HealthConfig) -> Option<Time> {

@@ -15,6 +15,9 @@ pub struct ClusterStatus {
     pub name: String,
     /// Its nodes, in the order they joined.
     pub nodes: Vec<NodeStatus>,
+    /// How many different stores the nodes that are up work with; more than one is wrong, since calls
+    /// move only where the store is shared (spec: X59).
+    pub stores: usize,
 }
 
 /// A node at a moment.
@@ -40,6 +43,8 @@ pub struct NodeStatus {
     pub calls: usize,
     /// What it tells of its process (spec: X39).
     pub incarnation: Option<String>,
+    /// The store that it works with, as it says.
+    pub store: Option<StoreStatus>,
     /// The last sign of life, seconds.
     pub last_heard: Option<f64>,
     /// Deaths within the flap memory (spec: X22).
@@ -52,6 +57,15 @@ pub struct NodeStatus {
     pub suspicion: Vec<EvidenceStatus>,
     /// The last verdict on it.
     pub last_verdict: Option<VerdictStatus>,
+}
+
+/// A node's store.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StoreStatus {
+    /// Its identity: nodes that name the same one share their calls.
+    pub id: Box<str>,
+    /// Whether it answered the node last time.
+    pub up: bool,
 }
 
 /// A piece of evidence.
@@ -122,6 +136,7 @@ impl Cluster {
         ClusterStatus {
             name: self.name.clone(),
             nodes,
+            stores: self.stores().len(),
         }
     }
 
@@ -137,6 +152,10 @@ impl Cluster {
             utilization: node.believed_utilization(now, &self.config),
             calls: node.calls,
             incarnation: node.incarnation.clone(),
+            store: node.store.as_ref().map(|store| StoreStatus {
+                id: store.id.clone(),
+                up: store.up,
+            }),
             last_heard: node.last_heard.map(Time::as_secs_f64),
             flaps: node.flaps(now, &self.config),
             answers_needed: node.answers_needed(now, &self.config),

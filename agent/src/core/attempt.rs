@@ -27,6 +27,7 @@ impl AgentCore {
     pub(super) fn launch(&mut self, now: Time, key: CallKey) {
         self.env.stay(key);
         let exclude = self.asked(key);
+        let store: Option<Box<str>> = self.store_of(key).map(Into::into);
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
@@ -38,7 +39,7 @@ impl AgentCore {
         let Phase::Moving(moving) = &mut call.phase else {
             return;
         };
-        let Some(node) = env.next_home(now, &exclude) else {
+        let Some(node) = env.next_home(now, &exclude, store.as_deref()) else {
             // Everybody was asked once, or nobody is alive: begin anew, the dead node
             // included if it came back (spec: X24, X39).
             moving.tried.clear();

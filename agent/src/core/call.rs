@@ -107,6 +107,8 @@ pub struct Move {
     pub replaces: Replaces,
     /// The dialog there: it gets a BYE if its node lives after all (spec: X28).
     pub left: Option<Left>,
+    /// The store that knows it, where the node named one (spec: X59).
+    pub store: Option<Box<str>>,
     /// When the verdict fell.
     pub since: Time,
     pub tried: Vec<NodeId>,

@@ -4,7 +4,9 @@ use crate::cluster::{ClusterEvent, NodeId, NodeState, ProbeId};
 use crate::core::AgentCore;
 use crate::core::event::Event;
 use holdline_wire::build::Builder;
-use holdline_wire::header::{InstanceUtilization, Name};
+use holdline_wire::header::{
+    InstanceRefusal, InstanceState, InstanceStore, InstanceUtilization, Name,
+};
 use holdline_wire::machine::Output;
 use holdline_wire::{Message, Method, Protocol, Time, TransportKey};
 use std::net::SocketAddr;
@@ -45,7 +47,18 @@ impl AgentCore {
                 self.env.tell_untold(now);
                 self.env.hang_up_left(now, node);
             }
+            ClusterEvent::Draining { node } => {
+                self.tell(node, |node| Event::NodeDraining { node });
+            }
+            ClusterEvent::StoresDiffer { one, other } => {
+                self.env.event(Event::StoresDiffer { one, other });
+            }
             ClusterEvent::Dead { node, verdict } => {
+                let told = verdict.clone();
+                self.tell(node, |node| Event::NodeGone {
+                    node,
+                    verdict: told,
+                });
                 self.fail_over(now, node, Some(verdict), |_| true);
             }
             ClusterEvent::Restarted { node, incarnation } => {
@@ -63,6 +76,8 @@ impl AgentCore {
                 self.env.hang_up_left(now, node);
             }
             ClusterEvent::Room { node: _ } => self.env.pacing.stir(),
+            ClusterEvent::Blind { kind } => self.env.event(Event::Blind { kind }),
+            ClusterEvent::Sighted { after } => self.env.event(Event::Sighted { after }),
             ClusterEvent::Gone { node, addr } => {
                 self.env.left.expire(now);
                 self.env.probes.remove(&node);
@@ -134,6 +149,23 @@ impl AgentCore {
         }
     }
 
+    /// What a response of the node says of it beside its load.
+    pub(super) fn take_told(&mut self, node: NodeId, message: &Message) {
+        let said = message.header(Name::InstanceState);
+        let leaves = message
+            .header(Name::InstanceRefusal)
+            .is_some_and(|cause| InstanceRefusal::parse(cause) == InstanceRefusal::Draining);
+        let state = said.and_then(InstanceState::parse);
+        let state = state.or(leaves.then_some(InstanceState::Draining));
+        if let Some(state) = state {
+            self.env.cluster.told_state(node, state);
+        }
+        let store = message.header(Name::InstanceStore);
+        if let Some(store) = store.and_then(InstanceStore::parse) {
+            self.env.cluster.told_store(node, store);
+        }
+    }
+
     /// Whether `message` answers a probe; then the cluster has heard of it.
     pub(super) fn on_probe_answer(
         &mut self,
@@ -159,6 +191,10 @@ impl AgentCore {
             self.env
                 .cluster
                 .probe_answered(now, node, id, status, utilization, incarnation);
+            // Not from a process that is gone.
+            if incarnation.is_none() || self.env.cluster.incarnation(node) == incarnation {
+                self.take_told(node, message);
+            }
             // It lives, though it takes no calls yet (spec: X22).
             if self.env.cluster.state(node) == Some(NodeState::Returning) {
                 self.env.hang_up_left(now, node);

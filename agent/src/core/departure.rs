@@ -38,7 +38,7 @@ impl AgentCore {
 
     /// There is no node for the call: one is looked for at the time `at`, or once one is alive.
     pub(super) fn look_again(&mut self, now: Time, key: CallKey, at: Time) {
-        if self.env.homes(now, &[]).is_empty() {
+        if self.env.homes(now, &[], None).is_empty() {
             return self.depart(key, at);
         }
         self.env.timers.set(Timer::Launch(key), at);
@@ -57,7 +57,7 @@ impl AgentCore {
 
     /// Lets calls leave for as long as nodes have room.
     pub(super) fn let_leave(&mut self, now: Time) {
-        let homes = self.env.homes(now, &[]);
+        let homes = self.env.homes(now, &[], None);
         let bounds = self.env.settings.moving.bounds;
         let (mut place, mut passed_over) = (None, 0);
         while passed_over < PASSED_OVER_MAX && self.env.pacing.has_room(now, &homes, &bounds) {
@@ -75,11 +75,11 @@ impl AgentCore {
 
     /// Whether a node that the call has not asked yet has room, or it has asked all.
     fn may_leave(&mut self, now: Time, key: CallKey, homes: &[Home], bounds: &Bounds) -> bool {
-        let asked = self.asked(key);
-        if !homes.iter().any(|(node, _)| asked.contains(node)) {
+        let (asked, store) = (self.asked(key), self.store_of(key));
+        if store.is_none() && !homes.iter().any(|(node, _)| asked.contains(node)) {
             return true;
         }
-        let homes = self.env.homes(now, &asked);
+        let homes = self.env.homes(now, &asked, store);
         homes.is_empty() || self.env.pacing.has_room(now, &homes, bounds)
     }
 
@@ -95,6 +95,14 @@ impl AgentCore {
         let legs = call.far.iter().chain(&call.others);
         let pending = legs.filter(|far| !far.leg.is_over()).map(|far| far.node);
         pending.chain(moving.tried.iter().copied()).collect()
+    }
+
+    /// The store that knows a call which moves: that of the node which it left.
+    pub(super) fn store_of(&self, key: CallKey) -> Option<&str> {
+        match &self.calls.get(key)?.phase {
+            Phase::Moving(moving) if self.env.cluster.stores_differ() => moving.store.as_deref(),
+            _ => None,
+        }
     }
 
     /// A response of `node` says whether it has room for more (spec: X23, X24).
@@ -145,9 +153,9 @@ fn has_no_room(response: &Message) -> bool {
 }
 
 impl Env {
-    /// The nodes that a call can move to, with their weights.
-    pub fn homes(&self, now: Time, exclude: &[NodeId]) -> Vec<Home> {
-        let mut homes = self.cluster.homes(now, exclude);
+    /// The nodes that a call can move to, with their weights; `store` is the one that knows the call.
+    pub fn homes(&self, now: Time, exclude: &[NodeId], store: Option<&str>) -> Vec<Home> {
+        let mut homes = self.cluster.homes(now, exclude, store);
         if self.settings.moving.targets == Targets::Uniform {
             homes.iter_mut().for_each(|(_, weight)| *weight = 1);
         }
@@ -155,8 +163,13 @@ impl Env {
     }
 
     /// The node for a call that moves now.
-    pub fn next_home(&mut self, now: Time, exclude: &[NodeId]) -> Option<NodeId> {
-        let homes = self.homes(now, exclude);
+    pub fn next_home(
+        &mut self,
+        now: Time,
+        exclude: &[NodeId],
+        store: Option<&str>,
+    ) -> Option<NodeId> {
+        let homes = self.homes(now, exclude, store);
         let bounds = &self.settings.moving.bounds;
         self.pacing.choose(now, &homes, &mut self.tokens, bounds)
     }

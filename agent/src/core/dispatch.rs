@@ -34,7 +34,10 @@ impl AgentCore {
         }
         match node {
             Some(node) => self.env.cluster.heard_sip(now, node, None, None),
-            None if self.is_witness(&from) => self.env.cluster.heard_calling_server(now),
+            // A request shows only that we can hear.
+            None if !message.is_request() && self.is_witness(&from) => {
+                self.env.cluster.heard_calling_server(now);
+            }
             None => {}
         }
         let refused = self.env.layer.refused();
@@ -53,7 +56,8 @@ impl AgentCore {
             .nodes()
             .filter_map(|node| self.env.cluster.address(node));
         let local = nodes.take(1).any(|node| node.ip().is_loopback());
-        self.may_call(from) && (local || !from.remote.ip().is_loopback())
+        let near = from.remote.ip().is_loopback() || from.remote.ip() == from.local.ip();
+        self.may_call(from) && (local || !near)
     }
 
     /// Bytes that are no message, or one that must be refused.
@@ -102,6 +106,9 @@ impl AgentCore {
         use transaction::Event as Told;
         let event = match output {
             transaction::Output::Send(to, bytes) => {
+                if let Some(node) = self.env.cluster.node_at(to.remote) {
+                    self.env.cluster.signalled(now, node);
+                }
                 return self.env.outputs.push_back(Output::Send { to, bytes });
             }
             transaction::Output::Event(event) => event,
@@ -310,6 +317,9 @@ impl AgentCore {
         self.env
             .cluster
             .heard_sip(now, node, utilization, incarnation);
+        if incarnation.is_none() || self.env.cluster.incarnation(node) == incarnation {
+            self.take_told(node, message);
+        }
         // One of the far end, passed on as it is, says nothing of the node (spec: X53).
         if in_dialog && message.status() == 503 && Whose::of(message) != Whose::FarEnd {
             self.env.cluster.troubled(now, node, Trouble::Unavailable);
@@ -351,21 +361,6 @@ impl AgentCore {
         let initial = self.env.invites.get(&server).map(|key| Owner::Near(*key));
         if let Some(owner) = initial.or_else(|| self.addressed(invite)) {
             self.with_leg(now, owner, |leg, ctx| leg.on_no_ack(ctx, server));
-        }
-    }
-
-    /// A datagram of ours met no listener.
-    pub(super) fn on_fault(&mut self, now: Time, key: TransportKey) {
-        match self.env.cluster.node_at(key.remote) {
-            Some(node) if key.connection != 0 => {
-                self.env.cluster.refused(now, node, cluster::Refusal::Probe);
-            }
-            // The legs towards the node wait for the verdict, which is milliseconds away.
-            Some(node) => self
-                .env
-                .cluster
-                .refused(now, node, cluster::Refusal::Signalling),
-            None => self.env.layer.transport_failed(now, key),
         }
     }
 

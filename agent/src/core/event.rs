@@ -1,7 +1,8 @@
 //! What goes into the core and comes out of it beside SIP messages.
 
-use crate::cluster::{NodeId, Verdict};
+use crate::cluster::{NodeId, NodeStore, Verdict};
 use holdline_relay::{Command, Report};
+use holdline_wire::machine::LocalFault;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -90,12 +91,41 @@ pub enum Event {
         /// How long it lasted.
         after: Duration,
     },
+    /// Nothing that we send leaves this machine for any node: nobody is judged (spec: X52).
+    Blind {
+        /// Why.
+        kind: LocalFault,
+    },
+    /// A node answers again.
+    Sighted {
+        /// How long we were blind.
+        after: Duration,
+    },
     /// A node is used from now on.
     NodeAlive {
         /// The node.
         node: SocketAddr,
     },
-    /// A node's calls move.
+    /// A node takes no new calls and is about to leave, as it says (spec: D34).
+    NodeDraining {
+        /// The node.
+        node: SocketAddr,
+    },
+    /// A node is used no more, with calls or without.
+    NodeGone {
+        /// The node.
+        node: SocketAddr,
+        /// What became of it, and why that is known.
+        verdict: Verdict,
+    },
+    /// Two nodes do not share a store (spec: X59).
+    StoresDiffer {
+        /// One node and its store.
+        one: NodeStore,
+        /// Another one.
+        other: NodeStore,
+    },
+    /// A node's calls move. Not told of a node that has none.
     FailoverStarted {
         /// Names the failover in logs, metrics and records.
         failover: u64,

@@ -36,8 +36,8 @@ impl AgentCore {
             call.is_some_and(|call| matches!(call.phase, Phase::Up | Phase::Over))
         };
         let calls = line.iter().filter(is_up).count();
-        let failover = (calls > 0 || verdict.is_some())
-            .then(|| self.start_failover(now, address, verdict.clone(), calls));
+        let failover =
+            (calls > 0).then(|| self.start_failover(now, address, verdict.clone(), calls));
         let count = u32::try_from(line.len().max(1)).unwrap_or(u32::MAX);
         let spacing = self.env.settings.moving.window / count;
         for (place, (_, key)) in line.into_iter().enumerate() {
@@ -69,6 +69,9 @@ impl AgentCore {
         let keys = self.env.by_node.get(&node).into_iter().flatten();
         let legs = keys.filter_map(|key| self.calls.get(*key)?.far.as_ref());
         let calls = legs.filter(|far| whose(far)).count();
+        if calls == 0 {
+            return;
+        }
         let address = self.env.cluster.address(node);
         let failover = self.failovers.start(Failover {
             dry_run: true,
@@ -191,6 +194,7 @@ impl AgentCore {
             failover,
             replaces: old.leg.id().replaces_for_peer(),
             left: old.left(address),
+            store: self.env.cluster.store(old.node).map(Into::into),
             since: now,
             tried: vec![old.node],
             rounds: 0,

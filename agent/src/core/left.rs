@@ -157,7 +157,7 @@ impl Env {
         self.keep_left(now, now, left);
         let node = self.cluster.node_at(address);
         let state = node.and_then(|node| self.cluster.state(node));
-        if state == Some(NodeState::Alive) {
+        if matches!(state, Some(NodeState::Alive | NodeState::Draining)) {
             self.tell_left(now, address);
         }
     }

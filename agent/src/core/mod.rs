@@ -9,6 +9,7 @@ mod dispatch;
 mod env;
 mod event;
 mod failover;
+mod faults;
 mod left;
 mod new_call;
 mod pacing;
@@ -139,7 +140,7 @@ impl Machine for AgentCore {
                 Ok(message) => self.on_message(now, from, message),
                 Err(error) => self.on_garbage(from, error),
             },
-            Input::Fault { key, .. } => self.on_fault(now, key),
+            Input::Fault { key, fault, quoted } => self.on_fault(now, key, fault, &quoted),
             Input::Deadline => {}
             Input::Other(other) => self.on_other(now, other),
         }

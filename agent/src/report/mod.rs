@@ -21,6 +21,7 @@ pub struct Reporter {
     lost: IntCounter,
     move_seconds: Histogram,
     nodes: Nodes,
+    stores: IntGauge,
     trunk_refused: IntCounter,
     trunk_failed: IntCounterVec,
     trunk_version: IntGauge,
@@ -67,6 +68,10 @@ impl Reporter {
             lost: counter("calls_lost_total", "Calls that could not be moved."),
             move_seconds,
             nodes: Nodes::new(metrics),
+            stores: gauge(
+                "stores",
+                "Different stores of the nodes; more than one is wrong.",
+            ),
             trunk_refused: counter("trunk_documents_refused_total", "Invalid trunk documents."),
             trunk_failed: labelled(
                 metrics,
@@ -104,6 +109,7 @@ impl Reporter {
         self.ports_total.set(whole(status.ports.1));
         self.transactions
             .set(whole(status.transactions.0 + status.transactions.1));
+        self.stores.set(whole(status.trunk.stores));
         self.nodes.status(&status.trunk.nodes);
         self.ready.set(if status.ready { 1.0 } else { 0.0 });
     }

@@ -2,10 +2,12 @@
 //! each step took.
 
 use super::{labelled, ms};
-use crate::cluster::{NodeState, NodeStatus, Verdict};
+use crate::cluster::{Gone, NodeState, NodeStatus, Verdict};
 use crate::core::{Event, Steps};
 use holdline_host::Metrics;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -26,7 +28,10 @@ pub(super) struct Nodes {
     withheld: IntCounterVec,
     verdicts: IntCounterVec,
     steps: HistogramVec,
+    blind: IntCounter,
+    left: IntCounter,
     up: IntGaugeVec,
+    draining: IntGaugeVec,
     answers_needed: IntGaugeVec,
     flaps: IntGaugeVec,
     /// The nodes that have gauges.
@@ -44,6 +49,8 @@ fn gauges(metrics: &Metrics, name: &str, help: &str) -> IntGaugeVec {
 fn reason(verdict: Option<&Verdict>) -> &'static str {
     match verdict {
         None => "restarted",
+        Some(verdict) if verdict.gone == Gone::Unreachable => "unreachable",
+        Some(verdict) if verdict.gone == Gone::Left => "left",
         Some(verdict) if verdict.leaving => "leaving",
         Some(_) => "dead",
     }
@@ -90,6 +97,19 @@ impl Nodes {
                 "evidence",
             ),
             steps,
+            blind: metrics.counter(
+                "own_outages_total",
+                "Times that nothing could be sent to any node for reasons of this machine.",
+            ),
+            left: metrics.counter(
+                "nodes_left_total",
+                "Nodes that ended as they had announced.",
+            ),
+            draining: gauges(
+                metrics,
+                "node_draining",
+                "1 while the node takes no new calls and is about to leave.",
+            ),
             up: gauges(metrics, "node_up", "1 while the node may carry calls."),
             answers_needed: gauges(
                 metrics,
@@ -113,7 +133,7 @@ impl Nodes {
         };
         for gone in shown.difference(&now) {
             let label = gone.to_string();
-            for gauges in [&self.up, &self.answers_needed, &self.flaps] {
+            for gauges in [&self.up, &self.draining, &self.answers_needed, &self.flaps] {
                 // It may have had none: then there is nothing to remove.
                 let _ = gauges.remove_label_values(&[&label]);
             }
@@ -121,11 +141,13 @@ impl Nodes {
         *shown = now;
         for node in nodes {
             let label = node.address.to_string();
-            let up = matches!(node.state, NodeState::Alive | NodeState::Suspect);
+            let draining = node.state == NodeState::Draining;
+            let up = draining || matches!(node.state, NodeState::Alive | NodeState::Suspect);
             let set = |gauges: &IntGaugeVec, value: u32| {
                 gauges.with_label_values(&[&label]).set(value.into());
             };
             set(&self.up, up.into());
+            set(&self.draining, draining.into());
             set(&self.answers_needed, node.answers_needed.unwrap_or(0));
             set(&self.flaps, node.flaps);
         }
@@ -138,8 +160,21 @@ impl Nodes {
         }
     }
 
-    fn verdict(&self, verdict: Option<&Verdict>) {
-        let Some(verdict) = verdict else { return };
+    /// A node is used no more. One that said so before has only left: that is no verdict.
+    fn gone(&self, node: SocketAddr, verdict: &Verdict) {
+        let evidence = told(Some(verdict));
+        match verdict.gone {
+            Gone::Left => {
+                self.left.inc();
+                return info!(%node, "node left");
+            }
+            Gone::Dead => warn!(%node, evidence, "node dead"),
+            Gone::Unreachable => warn!(
+                %node, evidence,
+                "node unreachable from here: this machine cannot send to it, though it can to others. \
+                 See to routes and packet filters"
+            ),
+        }
         if let Some(first) = verdict.evidence.first() {
             self.verdicts.with_label_values(&[first.kind.name()]).inc();
         }
@@ -169,6 +204,31 @@ impl Nodes {
                 self.cleared.with_label_values(&[kind]).inc();
                 info!(%node, kind, after_ms = ms(after), "suspicion cleared");
             }
+            Event::Blind { kind } => {
+                self.blind.inc();
+                warn!(
+                    why = kind.as_str(),
+                    "nothing can be sent to any node: this machine's own network does not let it \
+                     out. No node is held for dead meanwhile. See to this machine's link, routes, \
+                     packet filter and open files"
+                );
+            }
+            Event::Sighted { after } => {
+                warn!(
+                    after_ms = ms(after),
+                    "a node answers again: nodes are judged again"
+                );
+            }
+            Event::NodeDraining { node } => {
+                info!(%node, "node draining: it takes no new calls, those that it has go on");
+            }
+            Event::NodeGone { node, verdict } => self.gone(node, &verdict),
+            Event::StoresDiffer { one, other } => {
+                let ((node, store), (other, its)) = (one, other);
+                warn!(%node, store = &*store, %other, other_store = &*its,
+                    "these nodes do not share a store: calls of one cannot move to the other. \
+                     Check store.url of all nodes of the trunk");
+            }
             Event::NodeAlive { node } => info!(%node, "node alive"),
             Event::FailoverStarted {
                 failover,
@@ -179,9 +239,11 @@ impl Nodes {
                 let verdict = verdict.as_ref();
                 let reason = reason(verdict);
                 self.failovers.with_label_values(&[reason]).inc();
-                self.verdict(verdict);
                 let (evidence, silent) = (told(verdict), verdict.and_then(Verdict::detection));
                 let decided = verdict.map_or(Duration::ZERO, Verdict::decision);
+                if verdict.is_some_and(|verdict| verdict.gone == Gone::Left) {
+                    return info!(failover, %node, calls, reason, "failover");
+                }
                 warn!(failover, %node, calls, reason, evidence, detected_in_ms = silent.map(ms),
                     decided_in_ms = ms(decided), "failover");
             }
@@ -194,7 +256,6 @@ impl Nodes {
                 let verdict = verdict.as_ref();
                 let reason = reason(verdict);
                 self.withheld.with_label_values(&[reason]).inc();
-                self.verdict(verdict);
                 let evidence = told(verdict);
                 warn!(failover, %node, calls, reason, evidence, "dry run: nothing moves");
             }
@@ -245,6 +306,7 @@ mod tests {
             kind,
         };
         let verdict = Verdict {
+            gone: Gone::Dead,
             evidence: vec![
                 evidence(1040, EvidenceKind::MediaSilent { ms: 40 }),
                 evidence(1060, EvidenceKind::ProbesUnanswered { probes: 3 }),
@@ -255,6 +317,10 @@ mod tests {
             leaving: false,
         };
         let node: SocketAddr = "127.0.0.11:5060".parse().unwrap();
+        nodes.event(Event::NodeGone {
+            node: "127.0.0.11:5060".parse().unwrap(),
+            verdict: verdict.clone(),
+        });
         nodes.event(Event::FailoverStarted {
             failover: 1,
             node,

@@ -5,7 +5,7 @@ use crate::core::env::Place;
 use crate::core::ports;
 use crate::core::{Event, NodeCore};
 use holdline_relay::Side;
-use holdline_wire::header::{InstanceRefusal, Name, Replaces};
+use holdline_wire::header::{InstanceRefusal, InstanceState, InstanceStore, Name, Replaces};
 use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Method, Time, TransportKey};
 
@@ -55,10 +55,8 @@ impl NodeCore {
                 if side == Side::Near {
                     self.take_back_all(now, request, from);
                 }
-                let Refusal(status, headers) = served(request).err().unwrap_or_else(|| {
-                    let supported = (Name::Supported, SUPPORTED.join(", "));
-                    Refusal(200, vec![(Name::Allow, ALLOW.to_owned()), supported])
-                });
+                let refused = served(request).err();
+                let Refusal(status, headers) = refused.unwrap_or_else(|| self.how_it_is(side));
                 self.env.answer(now, side, server, status, &headers);
             }
             Method::Invite => {
@@ -88,6 +86,29 @@ impl NodeCore {
         }
     }
 
+    /// What OPTIONS is answered. To agents a node that ends is alive and says what it does (spec:
+    /// D34), and which store it works with (spec: X59); the far end is to ask another one.
+    fn how_it_is(&self, side: Side) -> Refusal {
+        if side == Side::Far && self.draining {
+            return Refusal(503, vec![(Name::RetryAfter, RETRY_AFTER.to_owned())]);
+        }
+        let supported = (Name::Supported, SUPPORTED.join(", "));
+        let mut headers = vec![(Name::Allow, ALLOW.to_owned()), supported];
+        if side == Side::Near {
+            // While it ends, every response says so.
+            if !self.draining {
+                let state = InstanceState::Active.as_str().to_owned();
+                headers.push((Name::InstanceState, state));
+            }
+            if let Some(id) = self.env.config.store.clone() {
+                let up = self.env.store_up;
+                let store = InstanceStore { id, up }.to_string();
+                headers.push((Name::InstanceStore, store));
+            }
+        }
+        Refusal(200, headers)
+    }
+
     /// The checks that every INVITE has to pass; also its Max-Forwards for the next hop.
     fn admit(&self, side: Side, invite: &Message) -> Result<(Wish, u32), Refusal> {
         if side == Side::Far {
@@ -96,10 +117,11 @@ impl NodeCore {
         }
         let forwards = invite.forwards_left().map_err(Refusal::bare)?;
         served(invite)?;
-        if self.draining {
+        let wish = wish(invite)?;
+        // A call that is up and has no other home is taken all the same (spec: D24).
+        if self.draining && !matches!(wish, Wish::Takeover(_)) {
             return Err(Refusal::for_now(InstanceRefusal::Draining));
         }
-        let wish = wish(invite)?;
         let full = self.calls.len() >= self.env.config.capacity;
         let in_place = match &wish {
             Wish::NewCall | Wish::Transfer(_) => false,

@@ -11,7 +11,7 @@ use holdline_relay::{Command, Ports, Side, StreamId};
 use holdline_wire::build::Builder;
 use holdline_wire::deadline::Deadlines;
 use holdline_wire::dialog::DialogId;
-use holdline_wire::header::Name;
+use holdline_wire::header::{InstanceState, Name};
 use holdline_wire::machine::Output;
 use holdline_wire::token::Tokens;
 use holdline_wire::transaction::{Layer, ServerId};
@@ -75,6 +75,8 @@ pub(super) enum Asked {
     Hangup,
     /// Nobody; the call that is to be taken off.
     Delete(DialogId),
+    /// Nobody: whether the store answers is the question.
+    Nothing,
 }
 
 /// Everything that calls share.
@@ -101,6 +103,9 @@ pub(super) struct Env {
     /// Operations that wait for company, in order.
     waiting: Vec<(Op, Asked)>,
     pub store_up: bool,
+    /// When it was asked last whether the store is back.
+    store_looked: Time,
+    draining: bool,
     /// Calls that are over, of which the store does not know that yet.
     pub untold: VecDeque<DialogId>,
     /// Calls without a caller, and their trunks, of which the store could not tell yet.
@@ -135,6 +140,8 @@ impl Env {
             next_request: 0,
             waiting: Vec::new(),
             store_up: true,
+            store_looked: Time::ZERO,
+            draining: false,
             claimed: BTreeMap::new(),
             untold: VecDeque::new(),
             orphans: VecDeque::new(),
@@ -154,17 +161,30 @@ impl Env {
         }
     }
 
+    /// The node ends, or does not after all: from now on its responses to agents say so.
+    pub fn tell_draining(&mut self, draining: bool) {
+        self.draining = draining;
+        self.stamp_responses();
+    }
+
     fn stamp_responses(&mut self) {
+        // spec: D34. One that ends wants no call.
+        let percent = if self.draining {
+            100
+        } else {
+            self.utilization.percent()
+        };
         self.near.on_responses = vec![
-            (
-                Name::InstanceUtilization,
-                self.utilization.percent().to_string(),
-            ),
+            (Name::InstanceUtilization, percent.to_string()),
             (
                 Name::InstanceIncarnation,
                 self.config.incarnation.to_string(),
             ),
         ];
+        if self.draining {
+            let state = InstanceState::Draining.as_str().to_owned();
+            self.near.on_responses.push((Name::InstanceState, state));
+        }
     }
 
     /// What a leg borrows for one step.
@@ -355,6 +375,20 @@ impl Env {
     pub fn unask(&mut self, id: u64) {
         self.asked.remove(&id);
         self.timers.cancel(Timer::Asked(id));
+    }
+
+    /// Asks a store that was down whether it is back, where nothing else asks it: a node that the
+    /// agent avoids for its store has no calls (spec: X59).
+    pub fn ask_whether_store_is_back(&mut self, now: Time) {
+        let due = now.since(self.store_looked) >= self.config.waits.retry;
+        if !self.store_up && due && self.store_waiting() == 0 {
+            self.store_looked = now;
+            let op = Op::Check {
+                dialogs: Vec::new(),
+                by: self.config.incarnation.clone(),
+            };
+            self.ask(now, op, Asked::Nothing);
+        }
     }
 
     /// Takes a call that is over off the store; asked again for as long as the store is down.

@@ -134,7 +134,7 @@ impl NodeCore {
             Asked::Delete(upstream) if reply.answer == Answer::Down => {
                 self.env.take_off_later(now, upstream);
             }
-            Asked::Delete(_) => {}
+            Asked::Delete(_) | Asked::Nothing => {}
         }
     }
 

@@ -36,7 +36,7 @@ use call::{Call, CallKey};
 use env::{Env, Timer};
 use holdline_wire::Time;
 use holdline_wire::header::InstanceRefusal;
-use holdline_wire::machine::{Input, Machine, Output};
+use holdline_wire::machine::{Input, Machine, Output, TransportFault};
 use ownership::Ownership;
 use slotmap::SlotMap;
 
@@ -118,11 +118,16 @@ impl NodeCore {
     fn other(&mut self, now: Time, input: In) {
         match input {
             In::Store(reply) => self.store_replied(now, reply),
-            In::Operator(Operator::Drain) => self.draining = true,
-            In::Operator(Operator::Resume) => self.draining = false,
+            In::Operator(Operator::Drain) => self.drain(true),
+            In::Operator(Operator::Resume) => self.drain(false),
             In::LoopLate(late) => self.loop_was_late(now, late),
             In::Media(report) => self.media(now, report),
         }
+    }
+
+    fn drain(&mut self, draining: bool) {
+        self.draining = draining;
+        self.env.tell_draining(draining);
     }
 
     fn deadline(&mut self, now: Time) {
@@ -159,7 +164,18 @@ impl Machine for NodeCore {
         match input {
             Input::Message { from, bytes } if self.is_checking() => self.park(from, bytes),
             Input::Message { from, bytes } => self.message(now, from, bytes),
-            Input::Fault { key, .. } => self.env.layer.transport_failed(now, key),
+            Input::Fault {
+                key,
+                fault: TransportFault::Refused,
+                quoted,
+            } => {
+                // Anybody can write an ICMP message, but not about what is not out.
+                if quoted.is_empty() || self.env.layer.awaits(key, &quoted) {
+                    self.env.layer.transport_failed(now, key);
+                }
+            }
+            // It is not the peer's word: what belongs to a call is repeated in its time (spec: X52).
+            Input::Fault { key, .. } => self.env.layer.unsendable(key),
             Input::Deadline if self.is_checking() => self.check_deadline(now),
             Input::Deadline => self.deadline(now),
             Input::Other(input) => self.other(now, input),

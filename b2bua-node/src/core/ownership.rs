@@ -51,6 +51,7 @@ impl NodeCore {
     pub(super) fn beat(&mut self, now: Time) {
         self.ownership.due = now + BEAT;
         self.env.timers.set(Timer::Beat, self.ownership.due);
+        self.env.ask_whether_store_is_back(now);
     }
 
     /// Whether what comes now may have waited while this node stood still.

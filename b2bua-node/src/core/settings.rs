@@ -44,6 +44,8 @@ pub struct NodeConfig {
     /// What tells this run of the node from all others (spec: X39): 64 random bits or more, as
     /// a token.
     pub incarnation: Box<str>,
+    /// The identity of the store that it works with, a token; nothing where it is not known.
+    pub store: Option<Box<str>>,
     /// The seed of all tags, Call-IDs and branches.
     pub seed: [u8; 32],
     /// SIP transaction timers.
@@ -66,6 +68,7 @@ impl NodeConfig {
             downstream,
             far_503: Far503::default(),
             incarnation: incarnation.into(),
+            store: None,
             seed,
             timers: Timers::default(),
             waits: Waits::default(),

@@ -9,14 +9,30 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 /// The rows of one cluster.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MemoryStore {
+    identity: Box<str>,
     rows: BTreeMap<DialogId, Row>,
     /// When rows were last looked through for those whose time is over.
     swept: Duration,
 }
 
+impl Default for MemoryStore {
+    fn default() -> MemoryStore {
+        MemoryStore::new("memory")
+    }
+}
+
 impl MemoryStore {
+    /// An empty store of that name, a token.
+    pub fn new(identity: &str) -> MemoryStore {
+        MemoryStore {
+            identity: identity.into(),
+            rows: BTreeMap::new(),
+            swept: Duration::ZERO,
+        }
+    }
+
     /// The calls that it holds: rows that are neither over nor moved.
     pub fn records(&self) -> impl Iterator<Item = &DialogRecord> {
         self.rows.values().filter_map(|row| match &row.fate {
@@ -63,6 +79,10 @@ impl Table for MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
     fn perform(&mut self, now: Duration, batch: &[StoreRequest]) -> Vec<StoreReply> {
         if now.saturating_sub(self.swept) >= super::REMEMBERED {
             self.swept = now;

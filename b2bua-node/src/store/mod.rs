@@ -134,6 +134,10 @@ pub struct StoreReply {
 /// An engine. Batches are committed as a whole: a reply is given only for what will be there
 /// after a crash of the process.
 pub trait Store {
+    /// The store's name, a token drawn once when it was made: nodes with the same one share their
+    /// calls.
+    fn identity(&self) -> &str;
+
     /// Does `batch` in order at `now`, since 1970.
     fn perform(&mut self, now: Duration, batch: &[StoreRequest]) -> Vec<StoreReply>;
 }

@@ -37,9 +37,9 @@ impl StoreQueue {
     }
 }
 
-/// Starts the thread. `open` runs on it, so that a slow disk delays nobody; `reply` may wait.
-pub fn start<S: Store>(
-    open: impl FnOnce() -> S + Send + 'static,
+/// Starts the thread that `store` is on from then on; `reply` may wait.
+pub fn start(
+    store: impl Store + Send + 'static,
     clock: Clock,
     metrics: &Metrics,
     reply: impl FnMut(StoreReply) + Send + 'static,
@@ -58,7 +58,7 @@ pub fn start<S: Store>(
     );
     let thread = std::thread::Builder::new()
         .name("holdline-store".into())
-        .spawn(move || serve(open(), &receiver, clock, &took, reply))?;
+        .spawn(move || serve(store, &receiver, clock, &took, reply))?;
     Ok((StoreQueue { sender, refused }, thread))
 }
 
@@ -108,27 +108,43 @@ mod tests {
         StoreRequest { id, op }
     }
 
+    /// Stands still until it is told to go on.
+    struct Slow(MemoryStore, std::sync::mpsc::Receiver<()>);
+
+    impl Store for Slow {
+        fn identity(&self) -> &str {
+            self.0.identity()
+        }
+        fn perform(&mut self, now: Duration, batch: &[StoreRequest]) -> Vec<StoreReply> {
+            let _ = self.1.recv();
+            self.0.perform(now, batch)
+        }
+    }
+
     #[test]
     fn replies_come_in_order_and_a_full_queue_says_so() {
         let (open, wait) = channel::<()>();
         let (told, replies) = channel();
         let metrics = Metrics::new("test", "0");
-        let slow = move || {
-            let _ = wait.recv();
-            MemoryStore::default()
-        };
+        let slow = Slow(MemoryStore::default(), wait);
         let (queue, thread) = start(slow, Clock::start(), &metrics, move |reply| {
             let _ = told.send(reply);
         })
         .unwrap();
-        let wanted = QUEUE as u64;
-        assert!((0..wanted).all(|id| queue.ask(claim(id)).is_ok()));
-        let refused = queue.ask(claim(wanted)).unwrap_err();
-        assert_eq!((refused.id, refused.answer), (wanted, Answer::Down));
-        open.send(()).unwrap();
-        drop(queue);
+        // Those of the first batch may have been taken already.
+        let mut taken = 0;
+        let refused = loop {
+            match queue.ask(claim(taken)) {
+                Ok(()) => taken += 1,
+                Err(reply) => break reply,
+            }
+        };
+        assert_eq!((refused.id, refused.answer), (taken, Answer::Down));
+        let queued = QUEUE as u64;
+        assert!((queued..=queued + BATCH as u64).contains(&taken), "{taken}");
+        drop((open, queue));
         let ids: Vec<u64> = replies.iter().map(|reply: StoreReply| reply.id).collect();
-        assert!(ids.into_iter().eq(0..wanted));
+        assert!(ids.into_iter().eq(0..taken));
         thread.join().unwrap();
     }
 }

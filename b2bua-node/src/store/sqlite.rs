@@ -30,6 +30,13 @@ CREATE INDEX dialogs_ended ON dialogs (until_ms) WHERE fate IN (1, 2);";
 const FROM_1: &str = "
 DROP INDEX dialogs_until;
 CREATE INDEX dialogs_ended ON dialogs (until_ms) WHERE fate IN (1, 2);";
+/// What the store is beside its rows. Not a version of its own: a running node of an older version,
+/// which does not know this table, works on.
+const META: &str =
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID";
+/// The first node that opens the file names it; all others find that name.
+const NAME: &str = "INSERT OR IGNORE INTO meta (name, value)
+ VALUES ('identity', coalesce(?1, lower(hex(randomblob(16)))))";
 /// What became of calls that ended or moved. The condition is that of the index, word for word.
 pub(super) const SWEEP_ENDED: &str = "DELETE FROM dialogs WHERE (call_id, node_tag, agent_tag) IN
  (SELECT call_id, node_tag, agent_tag FROM dialogs
@@ -63,12 +70,16 @@ pub enum SqliteError {
     /// A newer program wrote the file.
     #[error("store: schema version {0} is newer than this program's")]
     Newer(i32),
+    /// The file that was opened at the start is gone, and another node made a new one.
+    #[error("store: the file is not the one that this node began with: restart the node")]
+    Exchanged,
 }
 
 /// An open file; opened again after an error.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
+    identity: Box<str>,
     connection: Option<Connection>,
     swept: Duration,
     swept_all: Option<Duration>,
@@ -77,21 +88,14 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the file at `path`; makes it, and its folder, where it is missing.
     pub fn open(path: &Path) -> Result<SqliteStore, SqliteError> {
-        let connection = Some(connect(path)?);
+        let (connection, identity) = connect(path, None)?;
         Ok(SqliteStore {
-            connection,
-            ..SqliteStore::lazy(path)
-        })
-    }
-
-    /// A store whose file is opened with the first operation, and again until it works.
-    pub fn lazy(path: &Path) -> SqliteStore {
-        SqliteStore {
             path: path.into(),
-            connection: None,
+            identity,
+            connection: Some(connection),
             swept: Duration::ZERO,
             swept_all: None,
-        }
+        })
     }
 
     fn try_perform(
@@ -101,7 +105,7 @@ impl SqliteStore {
     ) -> Result<Vec<StoreReply>, SqliteError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.path)?,
+            None => self.connect_again()?,
         };
         // Prepared once, unlike a `rusqlite::Transaction`. After an error the connection is
         // dropped, and what was done with it.
@@ -119,6 +123,17 @@ impl SqliteStore {
         connection.prepare_cached("COMMIT")?.execute([])?;
         self.connection = Some(connection);
         Ok(replies)
+    }
+
+    /// A file that was lost is made again under its old name, so that the nodes that share it still
+    /// agree; one of another name does not hold the calls that the others know of.
+    fn connect_again(&self) -> Result<Connection, SqliteError> {
+        let (connection, identity) = connect(&self.path, Some(&self.identity))?;
+        if identity == self.identity {
+            Ok(connection)
+        } else {
+            Err(SqliteError::Exchanged)
+        }
     }
 
     fn sweep(&mut self, connection: &Connection, now: Duration) -> Result<(), SqliteError> {
@@ -140,6 +155,10 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
     fn perform(&mut self, now: Duration, batch: &[StoreRequest]) -> Vec<StoreReply> {
         self.try_perform(now, batch).unwrap_or_else(|error| {
             tracing::warn!(%error, operations = batch.len(), "the store failed");
@@ -160,7 +179,8 @@ fn wait_for_others(tried: i32) -> bool {
     BUSY_STEP * tried.unsigned_abs() < BUSY
 }
 
-fn connect(path: &Path) -> Result<Connection, SqliteError> {
+/// Opens the file, and names it where it has no name: `name`, or else a random one.
+fn connect(path: &Path, name: Option<&str>) -> Result<(Connection, Box<str>), SqliteError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -182,8 +202,12 @@ fn connect(path: &Path) -> Result<Connection, SqliteError> {
         SCHEMA_VERSION => {}
         newer => return Err(SqliteError::Newer(newer)),
     }
+    transaction.execute_batch(META)?;
+    transaction.execute(NAME, params![name])?;
+    let read = "SELECT value FROM meta WHERE name = 'identity'";
+    let identity: String = transaction.query_row(read, [], |row| row.get(0))?;
     transaction.commit()?;
-    Ok(connection)
+    Ok((connection, identity.into()))
 }
 
 fn millis(time: Duration) -> i64 {

@@ -262,16 +262,54 @@ fn what_was_answered_is_there_after_the_writer_died() {
 #[test]
 fn a_store_that_fails_says_so_and_comes_back() {
     let scratch = Scratch::new("down");
-    std::fs::create_dir_all(&scratch.0).unwrap();
-    // A file where the folder should be.
-    let blocker = scratch.0.join("deep");
-    std::fs::write(&blocker, b"").unwrap();
-    assert!(SqliteStore::open(&scratch.file()).is_err());
-    let mut store = Bench(Box::new(SqliteStore::lazy(&scratch.file())), 0);
-    assert_eq!(store.put(0, "a", 0), Answer::Down);
-    std::fs::remove_file(&blocker).unwrap();
-    assert_eq!(store.put(1, "a", 0), Answer::Done);
-    assert_eq!(store.claim(1, "a", "n2"), Answer::Claimed(record("a", 0)));
+    let file = scratch.file();
+    let mut store = Bench(Box::new(SqliteStore::open(&file).unwrap()), 0);
+    assert_eq!(store.put(0, "a", 0), Answer::Done);
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    assert_eq!(store.put(1, "b", 0), Answer::Down);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.put(2, "b", 0), Answer::Done);
+    assert_eq!(store.claim(2, "a", "n2"), Answer::Claimed(record("a", 0)));
+}
+
+/// Nodes of one file agree on its name, however many make it at a time; a file that was lost gets its
+/// old name back, and one that another node has made meanwhile is not taken for it.
+// spec: X59
+#[test]
+fn a_store_has_one_identity() {
+    let scratch = Scratch::new("identity");
+    let file = scratch.file();
+    let open = || SqliteStore::open(&file).unwrap();
+    let mut stores: Vec<SqliteStore> = std::thread::scope(|scope| {
+        let openers: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+        let opened = openers.into_iter().map(|opener| opener.join().unwrap());
+        opened.collect()
+    });
+    let identity = stores[0].identity().to_owned();
+    assert_eq!(identity.len() * 4, 128, "{identity}");
+    assert!(stores.iter().all(|store| store.identity() == identity));
+    assert_ne!(
+        MemoryStore::new("a").identity(),
+        MemoryStore::default().identity()
+    );
+
+    let mut store = Bench(Box::new(stores.remove(0)), 0);
+    drop(stores);
+    let lose = |store: &mut Bench| {
+        let other = rusqlite::Connection::open(&file).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        assert_eq!(store.put(1, "a", 0), Answer::Down);
+        drop(other);
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    };
+    lose(&mut store);
+    assert_eq!(store.put(2, "a", 0), Answer::Done);
+    assert_eq!(open().identity(), identity);
+    lose(&mut store);
+    let stranger = open();
+    assert_eq!(store.put(3, "a", 0), Answer::Down);
+    assert_ne!(stranger.identity(), identity);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Every name starts with `holdline_`; units are base units; labels are bounded sets (addresses
 //! of our own sockets), never a caller's data.
 
+use holdline_wire::machine::LocalFault;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -171,13 +172,23 @@ pub(crate) struct SipMetrics {
     pub(crate) send_retries: IntCounter,
     pub(crate) send_dropped: IntCounter,
     pub(crate) faults: IntCounter,
+    /// By kind: what did not leave this machine.
+    local_faults: [IntCounter; LocalFault::ALL.len()],
     pub(crate) connected: IntGauge,
 }
 
 impl SipMetrics {
     pub(crate) fn new(metrics: &Metrics) -> SipMetrics {
         let counter = |name, help| metrics.counter(name, help);
+        let options = Opts::new(
+            "holdline_sip_local_faults_total",
+            "SIP datagrams that did not leave this machine, by what kept them.",
+        );
+        let local = IntCounterVec::new(options, &["kind"]).expect("the name is valid");
+        metrics.register(local.clone());
+        let of_kind = |kind: LocalFault| local.with_label_values(&[kind.name()]);
         SipMetrics {
+            local_faults: LocalFault::ALL.map(of_kind),
             received: counter("sip_datagrams_received_total", "SIP datagrams received."),
             sent: counter("sip_datagrams_sent_total", "SIP datagrams sent."),
             send_errors: counter(
@@ -197,6 +208,14 @@ impl SipMetrics {
                 "ICMP errors and local failures told to the core.",
             ),
             connected: metrics.int_gauge("sip_connected_sockets", "Connected SIP sockets open."),
+        }
+    }
+
+    /// A datagram did not leave this machine (spec: X52).
+    pub(crate) fn local_fault(&self, kind: LocalFault) {
+        let place = LocalFault::ALL.iter().position(|known| *known == kind);
+        if let Some(counter) = place.and_then(|place| self.local_faults.get(place)) {
+            counter.inc();
         }
     }
 }

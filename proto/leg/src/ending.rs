@@ -73,7 +73,8 @@ impl<O: Copy> Leg<O> {
             layer.acked(server);
         }
         for server in std::mem::take(&mut self.pending_in).into_keys() {
-            self.refuse_plainly(layer, server, 481);
+            // Its peer may live after all, and a 481 would end the call at the far end.
+            self.refuse_plainly(layer, server, 500);
         }
         if let State::Incoming(server) = self.state {
             self.refuse_plainly(layer, server, 500);

@@ -12,6 +12,9 @@ pub(crate) struct Options {
     pub(crate) dscp: Option<u8>,
 }
 
+/// Entries of the queue of ICMP errors taken at a time; more are taken next time.
+const ERRORS_AT_A_TIME: usize = 32;
+
 /// A port of the relay: bound from the start, connected once its peer is known.
 #[derive(Debug)]
 pub(crate) struct Port {
@@ -26,7 +29,7 @@ pub(crate) enum Received {
     Packet(usize),
     /// Something that is not to be taken: from elsewhere, or too long.
     Foreign,
-    /// The peer's port is closed.
+    /// The peer's port is closed, in its own words.
     Refused,
     /// Nothing.
     Nothing,
@@ -37,12 +40,12 @@ pub(crate) enum Received {
 pub(crate) enum Sent {
     /// It left. An earlier one may have been refused.
     Yes {
-        /// An ICMP error was pending.
+        /// By the peer itself.
         refused: bool,
     },
     /// It did not.
     No {
-        /// An ICMP error was pending.
+        /// An earlier one was, by the peer itself.
         refused: bool,
     },
 }
@@ -52,6 +55,7 @@ impl Port {
         let socket = UdpSocket::bind(local)?;
         socket.set_nonblocking(true)?;
         sys::set_receive_buffer(&socket, options.receive_buffer)?;
+        sys::queue_errors(&socket, local.is_ipv6())?;
         if let Some(dscp) = options.dscp {
             sys::set_dscp(&socket, local.is_ipv6(), dscp)?;
         }
@@ -71,6 +75,7 @@ impl Port {
         self.peer = peer;
         if had_peer {
             // An error of the old peer survives the connect, and would be blamed on the new one.
+            while sys::next_error(&self.socket).is_some() {}
             self.socket.take_error()?;
         }
         Ok(())
@@ -84,9 +89,24 @@ impl Port {
                 Received::Packet(len)
             }
             Ok(_) => Received::Foreign,
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Received::Refused,
+            // Errors that are left in the queue would wake us for ever.
+            Err(_) if self.was_refused() => Received::Refused,
             Err(_) => Received::Nothing,
         }
+    }
+
+    /// Takes what is queued of ICMP errors: whether the peer itself says that nobody listens. A
+    /// packet filter on the way, or our own machine, speaks for nobody but itself (spec: X52).
+    fn was_refused(&self) -> bool {
+        let peer = self.peer.map(|peer| peer.ip());
+        let mut refused = false;
+        for _ in 0..ERRORS_AT_A_TIME {
+            let Some(error) = sys::next_error(&self.socket) else {
+                break;
+            };
+            refused |= error.errno == libc::ECONNREFUSED && error.by.is_some() && error.by == peer;
+        }
+        refused
     }
 
     /// Sends one packet. A pending ICMP error makes the send fail unsent and is gone after it, so
@@ -99,9 +119,9 @@ impl Port {
         for _ in 0..2 {
             match self.socket.send(packet) {
                 Ok(_) => return Sent::Yes { refused },
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => refused = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => refused |= self.was_refused(),
             }
         }
         Sent::No { refused }

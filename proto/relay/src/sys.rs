@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -150,6 +150,88 @@ fn set_option(socket: &UdpSocket, level: i32, name: i32, value: u32) -> io::Resu
         Err(io::Error::last_os_error())
     } else {
         Ok(())
+    }
+}
+
+/// Lets the kernel queue what ICMP says of a socket's datagrams, with who said it.
+pub(crate) fn queue_errors(socket: &UdpSocket, is_ipv6: bool) -> io::Result<()> {
+    match is_ipv6 {
+        true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
+        false => set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1),
+    }
+}
+
+/// An entry of that queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueuedError {
+    /// The operating system's error number.
+    pub(crate) errno: i32,
+    /// Who said it by ICMP; none where this machine did without.
+    pub(crate) by: Option<IpAddr>,
+}
+
+/// Room for the control messages of an entry, aligned as they need it: 512 bytes.
+type Control = [u64; 64];
+
+/// Takes the oldest entry; none where there is none.
+pub(crate) fn next_error(socket: &UdpSocket) -> Option<QueuedError> {
+    let mut control: Control = [0; 64];
+    // SAFETY: all zeroes are a valid `msghdr` without a name and without a payload.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of::<Control>() as _;
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+    // SAFETY: `message` names a live buffer and its size.
+    let taken = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    if taken < 0 {
+        return None;
+    }
+    let mut found = QueuedError { errno: 0, by: None };
+    // SAFETY: the kernel has filled the control buffer of `message`, which is still there.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !header.is_null() {
+        // SAFETY: the macros give only headers that lie whole in the buffer.
+        let (level, kind) = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
+        let known = [
+            (libc::IPPROTO_IP, libc::IP_RECVERR),
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+        ];
+        if known.contains(&(level, kind)) {
+            // SAFETY: such a message holds the error and, behind it, the address of who said it
+            // (ip(7)), as large as its family needs.
+            found = unsafe { error_in(libc::CMSG_DATA(header).cast()) };
+        }
+        // SAFETY: as for the first one.
+        header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
+    }
+    Some(found)
+}
+
+/// # Safety
+///
+/// `error` points to a `sock_extended_err` of the kernel with the address that follows it.
+unsafe fn error_in(error: *const libc::sock_extended_err) -> QueuedError {
+    // SAFETY: the caller's promise; nothing is taken for aligned.
+    let (told, by) = unsafe { (error.read_unaligned(), error.add(1)) };
+    let icmp = [libc::SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP6].contains(&told.ee_origin);
+    // SAFETY: the same; the family says how long the address is.
+    let by = unsafe {
+        match i32::from(by.cast::<libc::sa_family_t>().read_unaligned()) {
+            libc::AF_INET => {
+                let by = by.cast::<libc::sockaddr_in>().read_unaligned();
+                let ip = Ipv4Addr::from(u32::from_be(by.sin_addr.s_addr));
+                Some(IpAddr::V4(ip))
+            }
+            libc::AF_INET6 => {
+                let by = by.cast::<libc::sockaddr_in6>().read_unaligned();
+                Some(IpAddr::V6(Ipv6Addr::from(by.sin6_addr.s6_addr)))
+            }
+            _ => None,
+        }
+    };
+    QueuedError {
+        errno: i32::try_from(told.ee_errno).unwrap_or(0),
+        by: by.filter(|_| icmp),
     }
 }
 

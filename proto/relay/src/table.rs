@@ -77,6 +77,9 @@ pub struct Table {
     ignored: u64,
 }
 
+/// How old a packet may be that is refused.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
+
 impl Table {
     /// An empty table.
     pub fn new() -> Table {
@@ -307,9 +310,14 @@ impl Table {
     }
 
     /// A far side's peer refused a packet; its group, if this is the stream's first in this tick
-    /// and few streams of the group were refused in it before.
-    pub fn refused(&mut self, stream: StreamId) -> Option<GroupId> {
+    /// and few streams of the group were refused in it before, and a packet was sent there of late:
+    /// anybody can write an ICMP message, but not about what was not sent (spec: X52).
+    pub fn refused(&mut self, now: Time, stream: StreamId) -> Option<GroupId> {
         let stream = self.streams.get_mut(&stream)?;
+        let sent = stream.side(Side::Near).last_heard();
+        if sent.is_none_or(|sent| now.since(sent) > REFUSED_WITHIN) {
+            return None;
+        }
         let first = stream.refused_in != self.tally.number();
         stream.refused_in = self.tally.number();
         self.tally.refused(stream.group, first)

@@ -190,7 +190,7 @@ impl Worker {
     /// Only the far side speaks for a group, and only its RTP: many a peer has no RTCP port open.
     fn refused(&mut self, at: Time, stream: StreamId, side: Side, channel: Channel) {
         if (side, channel) == (Side::Far, Channel::Rtp)
-            && let Some(group) = self.table.refused(stream)
+            && let Some(group) = self.table.refused(at, stream)
         {
             self.reports.push(Report::Refused { group, stream, at });
         }

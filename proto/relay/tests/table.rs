@@ -198,9 +198,13 @@ fn a_tick_tells_the_groups_that_were_heard() {
     assert!(table.tick(at(20), Duration::ZERO).groups.is_empty());
 
     // A move takes the stream to another group; the refusals of a stream are told once a tick.
-    assert_eq!(table.refused(StreamId(1)), Some(GroupId(9)));
-    assert_eq!(table.refused(StreamId(2)), Some(GroupId(9)));
-    assert_eq!(table.refused(StreamId(2)), None);
+    for stream in [1, 2] {
+        let stream = StreamId(stream);
+        push(&mut table, at(20), stream, Side::Near, &rtp(1, 1));
+    }
+    assert_eq!(table.refused(at(20), StreamId(1)), Some(GroupId(9)));
+    assert_eq!(table.refused(at(20), StreamId(2)), Some(GroupId(9)));
+    assert_eq!(table.refused(at(20), StreamId(2)), None);
     let far = side(8000, 6100, None);
     table.apply(&Command::Move {
         stream: StreamId(1),
@@ -208,13 +212,13 @@ fn a_tick_tells_the_groups_that_were_heard() {
         group: GroupId(77),
     });
     push(&mut table, at(21), StreamId(1), Side::Far, &rtp(8, 1));
-    assert_eq!(table.refused(StreamId(1)), Some(GroupId(77)));
+    assert_eq!(table.refused(at(21), StreamId(1)), Some(GroupId(77)));
     let tick = table.tick(at(30), Duration::ZERO);
     assert_eq!(
         tick.groups.iter().map(|t| t.group.0).collect::<Vec<_>>(),
         [77]
     );
-    assert_eq!(table.refused(StreamId(2)), Some(GroupId(9)));
+    assert_eq!(table.refused(at(30), StreamId(2)), Some(GroupId(9)));
     for stream in 1..=4 {
         table.apply(&Command::Remove {
             stream: StreamId(stream),
@@ -229,12 +233,25 @@ fn of_many_refused_streams_four_are_told_in_a_tick() {
     let mut table = Table::new();
     for stream in 1..=9 {
         table.apply(&install(stream, 9, true));
+        push(&mut table, at(0), StreamId(stream), Side::Near, &rtp(1, 1));
     }
     for round in 1..=2 {
-        let told = |stream: &u64| table.refused(StreamId(*stream)).is_some();
+        let now = at(10 * round);
+        let told = |stream: &u64| table.refused(now, StreamId(*stream)).is_some();
         assert_eq!((1..=9).filter(told).count(), 4, "tick {round}");
         table.tick(at(10 * round), Duration::ZERO);
     }
+}
+
+// spec: X52
+#[test]
+fn a_refusal_of_what_was_not_sent_of_late_is_nobodys() {
+    let mut table = Table::new();
+    table.apply(&install(1, 9, true));
+    assert_eq!(table.refused(at(5), A), None, "nothing was sent");
+    push(&mut table, at(10), A, Side::Near, &rtp(1, 1));
+    assert_eq!(table.refused(at(2011), A), None, "that was long ago");
+    assert_eq!(table.refused(at(2010), A), Some(GroupId(9)));
 }
 
 #[test]

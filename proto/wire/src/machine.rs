@@ -4,15 +4,63 @@ use crate::time::Time;
 use crate::transport::TransportKey;
 use bytes::Bytes;
 
-/// What a peer's kernel or our own said about a flow.
+/// What a peer's kernel, a router's or our own said about a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportFault {
-    /// Port unreachable: nobody listens there.
+    /// Port unreachable, in the peer's own words: nobody listens there.
     Refused,
-    /// Host or network unreachable.
+    /// Somebody on the way says that the peer cannot be reached.
     Unreachable,
-    /// A local failure: no buffer, no permission.
-    Local,
+    /// It did not leave this machine, which says nothing about the peer (spec: X52).
+    Local(LocalFault),
+}
+
+/// Why a datagram did not leave this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LocalFault {
+    /// There is no route, or the next hop on our own link does not answer.
+    NoRoute,
+    /// There is no file descriptor for a socket.
+    NoDescriptor,
+    /// There is no memory for it.
+    NoBuffer,
+    /// Our own packet filter does not let it out.
+    Filtered,
+    /// Anything else.
+    Other,
+}
+
+impl LocalFault {
+    /// All of them.
+    pub const ALL: [LocalFault; 5] = [
+        LocalFault::NoRoute,
+        LocalFault::NoDescriptor,
+        LocalFault::NoBuffer,
+        LocalFault::Filtered,
+        LocalFault::Other,
+    ];
+
+    /// A stable name, for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            LocalFault::NoRoute => "no_route",
+            LocalFault::NoDescriptor => "no_descriptor",
+            LocalFault::NoBuffer => "no_buffer",
+            LocalFault::Filtered => "filtered",
+            LocalFault::Other => "other",
+        }
+    }
+
+    /// The same for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LocalFault::NoRoute => "no route",
+            LocalFault::NoDescriptor => "no file descriptor",
+            LocalFault::NoBuffer => "no buffer",
+            LocalFault::Filtered => "our own packet filter",
+            LocalFault::Other => "an error of this machine",
+        }
+    }
 }
 
 /// What a core takes in; `X` is what only this core knows.
@@ -31,6 +79,8 @@ pub enum Input<X> {
         key: TransportKey,
         /// How.
         fault: TransportFault,
+        /// The start of the datagram that met it, as far as it is told; often nothing.
+        quoted: Bytes,
     },
     /// The time of [`Machine::poll_deadline`] has come. Harmless when early.
     Deadline,

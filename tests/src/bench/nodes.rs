@@ -239,7 +239,11 @@ impl Cluster {
         }
         if self.dead && to.remote == address(NODES[0]) {
             let fault = TransportFault::Refused;
-            return self.inputs.push_back(Input::Fault { key: to, fault });
+            return self.inputs.push_back(Input::Fault {
+                key: to,
+                fault,
+                quoted: Bytes::new(),
+            });
         }
         let Ok(message) = Message::parse(bytes) else {
             return;

@@ -132,6 +132,50 @@ impl Lan {
         )
     }
 
+    /// Takes the interface of a host down: the host itself knows, and has no route any more.
+    pub fn down(&self, name: &str) -> Result<(), Error> {
+        self.on_host(name, "ip", &["link", "set", INTERFACE, "down"], "")
+    }
+
+    /// Takes it up again.
+    pub fn up(&self, name: &str) -> Result<(), Error> {
+        self.on_host(name, "ip", &["link", "set", INTERFACE, "up"], "")
+    }
+
+    /// The host has no way to these addresses any more, and knows it; it hears them still.
+    pub fn bar(&self, name: &str, to: &[IpAddr]) -> Result<(), Error> {
+        self.route(name, "add unreachable", to)
+    }
+
+    /// Gives the ways back that [`Lan::bar`] has taken.
+    pub fn unbar(&self, name: &str, to: &[IpAddr]) -> Result<(), Error> {
+        self.route(name, "del unreachable", to)
+    }
+
+    fn route(&self, name: &str, what: &str, to: &[IpAddr]) -> Result<(), Error> {
+        let lines: String = to.iter().map(|ip| format!("route {what} {ip}\n")).collect();
+        self.on_host(name, "ip", &["-batch", "-"], &lines)
+    }
+
+    /// The host's own packet filter lets nothing out: whoever sends is refused (EPERM).
+    pub fn filter(&self, name: &str) -> Result<(), Error> {
+        let rules = format!(
+            "add table ip own\n\
+             add chain ip own out {{ type filter hook output priority 0; }}\n\
+             add rule ip own out oifname {INTERFACE} drop\n"
+        );
+        self.on_host(name, "nft", &["-f", "-"], &rules)
+    }
+
+    /// It lets everything out again.
+    pub fn unfilter(&self, name: &str) -> Result<(), Error> {
+        self.on_host(name, "nft", &["delete", "table", "ip", "own"], "")
+    }
+
+    fn on_host(&self, name: &str, program: &str, args: &[&str], input: &str) -> Result<(), Error> {
+        self.host(name)?.within(|| run(program, args, input))?
+    }
+
     fn drop(&self, which: &str) -> Result<(), Error> {
         let rule = format!("add rule bridge faults forward {which} counter drop\n");
         self.on_switch("nft", &["-f", "-"], &rule)

@@ -22,7 +22,7 @@ pub use http::{Page, get};
 pub use load::{Moment, Plan};
 pub use programs::{binary, build};
 pub use report::{Call, Fault, Gaps, Hearing, Lateness, Pause, Report, Stretch};
-pub use status::{AgentStatus, Evidence, FailoverStatus, NodeStatus, Verdict};
+pub use status::{AgentStatus, Evidence, FailoverStatus, NodeStatus, StoreStatus, Verdict};
 
 use crate::netns::Lan;
 use std::cell::Cell;

@@ -26,6 +26,8 @@ pub struct AgentStatus {
 pub struct Trunk {
     /// Its nodes.
     pub nodes: Vec<NodeStatus>,
+    /// How many different stores they name.
+    pub stores: usize,
 }
 
 /// A node.
@@ -37,6 +39,19 @@ pub struct NodeStatus {
     pub state: String,
     /// Live calls.
     pub calls: usize,
+    /// Deaths of late.
+    pub flaps: u32,
+    /// The store that it names.
+    pub store: Option<StoreStatus>,
+}
+
+/// A node's store.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StoreStatus {
+    /// Its identity.
+    pub id: String,
+    /// Whether it works.
+    pub up: bool,
 }
 
 /// A failover.

@@ -31,8 +31,8 @@ pub enum Core {
 pub enum Item {
     /// A datagram.
     Message(TransportKey, Bytes),
-    /// An ICMP refusal.
-    Refused(TransportKey),
+    /// What became of a datagram of its own, and that datagram's start.
+    Fault(TransportKey, TransportFault, Bytes),
     /// For the agent.
     Agent(holdline_agent::core::In),
     /// For a node.
@@ -221,10 +221,7 @@ impl Host {
 fn plain<X>(item: Item, other: impl FnOnce(Item) -> Option<X>) -> Option<Input<X>> {
     Some(match item {
         Item::Message(from, bytes) => Input::Message { from, bytes },
-        Item::Refused(key) => Input::Fault {
-            key,
-            fault: TransportFault::Refused,
-        },
+        Item::Fault(key, fault, quoted) => Input::Fault { key, fault, quoted },
         Item::Deadline => Input::Deadline,
         item => Input::Other(other(item)?),
     })

@@ -5,6 +5,7 @@ use super::host::HostId;
 use super::plan::{Party, Plan, What};
 use super::world::{AGENT, CALLEE, NODES};
 use holdline_wire::Time;
+use holdline_wire::machine::LocalFault;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub struct Links {
     cut: BTreeSet<HostId>,
     closed: BTreeSet<(HostId, HostId)>,
     lossy: BTreeMap<(HostId, HostId), u64>,
+    /// What the agent sends to these does not leave its machine, and what it is told.
+    unsent: BTreeMap<Option<HostId>, Option<LocalFault>>,
     /// Whether the store fails.
     pub store_down: bool,
 }
@@ -101,7 +104,11 @@ impl Links {
                     *links.lossy.entry((host_of(from), host_of(to))).or_default() += loss;
                 }
                 What::StoreDown => links.store_down = true,
-                What::Killed(_) | What::Paused(_) => {}
+                What::Unsent(told, node) => {
+                    links.unsent.insert(node.map(|node| NODES + node), told);
+                }
+                What::Unplugged => drop(links.cut.insert(AGENT)),
+                What::Killed(_) | What::Paused(_) | What::Drained(_) => {}
             }
         }
         links
@@ -114,7 +121,15 @@ impl Links {
 
     /// Whether what leaves `from` for `to` gets out.
     pub fn leaves(&self, from: HostId, to: HostId) -> bool {
-        !self.is_cut(from) && !self.closed.contains(&(from, to))
+        let sent = self.unsent(from, to).is_none();
+        sent && !self.is_cut(from) && !self.closed.contains(&(from, to))
+    }
+
+    /// Whether what `from` sends to `to` stays on its machine, and what it is told.
+    pub fn unsent(&self, from: HostId, to: HostId) -> Option<Option<LocalFault>> {
+        let one = self.unsent.get(&Some(to));
+        let told = one.or_else(|| self.unsent.get(&None));
+        told.copied().filter(|_| from == AGENT)
     }
 
     /// Whether what comes from `from` gets in at `to`.

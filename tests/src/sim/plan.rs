@@ -6,6 +6,7 @@ use super::disaster::Disaster;
 use super::draw::Draw;
 use crate::ua::{CallNumber, ContactUser, Refusing, ReplacesPolicy};
 use holdline_wire::Time;
+use holdline_wire::machine::LocalFault;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -129,6 +130,13 @@ pub enum What {
     Lossy(Party, Party, u64),
     /// The store answers nobody's requests but with an error.
     StoreDown,
+    /// What the agent sends to this node, or to anybody, does not leave its machine; it is told why,
+    /// or nothing. What comes for it arrives.
+    Unsent(Option<LocalFault>, Option<usize>),
+    /// The agent's own link is cut both ways, and nobody tells it.
+    Unplugged,
+    /// The node takes no new calls; afterwards it does again, if it is still there.
+    Drained(usize),
 }
 
 /// Something that goes wrong for a while.

@@ -8,10 +8,13 @@ use super::plan::{
 };
 use crate::ua::{CallNumber, ContactUser, Refusing, ReplacesPolicy};
 use holdline_wire::Time;
+use holdline_wire::machine::LocalFault;
 use std::time::Duration;
 
 /// Everybody rests for so long after the last trouble, so that the last move can be judged.
 const REST: Duration = Duration::from_secs(7);
+/// What the draws of the agent's own troubles and of drains are for.
+const OWN_TROUBLES: u8 = 30;
 /// The most that is drawn of troubles, those that come in one go counted once.
 const TROUBLES: u64 = 5;
 
@@ -47,6 +50,7 @@ impl Plan {
             at = at + sky.draw_pause();
         }
         sky.draw_documents(first, at);
+        sky.draw_own_troubles(seed, first, at);
         let ends = sky.troubles.iter();
         let ends = ends.map(|trouble| trouble.at + trouble.lasts.unwrap_or_default());
         let calm = ends.max().unwrap_or(at) + REST + network.delay.1 * 10;
@@ -256,6 +260,35 @@ fn draw_far_end(seed: u64, calls: &mut [CallPlan]) {
     }
 }
 
+impl Sky {
+    /// The agent's own machine lets nothing out, to one node or to anybody (spec: X52). In some storms
+    /// only, and by draws of its own.
+    fn draw_own_troubles(&mut self, seed: u64, from: Time, to: Time) {
+        let mut draw = Draw::new(seed, OWN_TROUBLES);
+        self.draw_drains(&mut draw, from, to);
+        if !draw.chance(350) {
+            return;
+        }
+        for _ in 0..1 + draw.below(2) {
+            let at = from + draw.between(Duration::ZERO, to.since(from));
+            let lasts = match draw.below(3) {
+                0 => draw.ms(50, 1000),
+                1 => draw.ms(1000, 4000),
+                _ => draw.ms(4000, 12_000),
+            };
+            let kind = LocalFault::ALL[draw.below(LocalFault::ALL.len() as u64) as usize];
+            let told = draw.chance(800).then_some(kind);
+            let node = draw.below(self.nodes as u64) as usize;
+            let what = match draw.below(5) {
+                0 | 1 => What::Unsent(told, Some(node)),
+                2 | 3 => What::Unsent(told, None),
+                _ => What::Unplugged,
+            };
+            self.add(at, Some(lasts), what);
+        }
+    }
+}
+
 fn draw_refusing(draw: &mut Draw) -> Refusing {
     let replaces = draw.chance(500);
     let (status, retry_after) = match (replaces, draw.below(4)) {
@@ -271,6 +304,22 @@ fn draw_refusing(draw: &mut Draw) -> Refusing {
         status,
         retry_after,
         replaces,
+    }
+}
+
+impl Sky {
+    /// A node is told to leave (spec: D34): it drains, ends, with calls or without, and starts again.
+    fn draw_drains(&mut self, draw: &mut Draw, from: Time, to: Time) {
+        if !draw.chance(300) {
+            return;
+        }
+        let node = draw.below(self.nodes as u64) as usize;
+        let at = from + draw.between(Duration::ZERO, to.since(from));
+        let (drains, away) = (draw.ms(100, 8000), draw.ms(200, 5000));
+        self.add(at, Some(drains), What::Drained(node));
+        if draw.chance(800) {
+            self.add(at + drains, Some(away), What::Killed(node));
+        }
     }
 }
 

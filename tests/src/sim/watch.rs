@@ -201,11 +201,7 @@ impl Watch {
                 }
             }
             // Without a verdict it was restarted: it lives and takes calls (spec: X39).
-            AgentEvent::FailoverStarted {
-                node,
-                verdict: Some(_),
-                ..
-            } => {
+            AgentEvent::NodeGone { node, .. } => {
                 self.verdicts.push((at, *node));
                 self.condemned.insert(*node, at);
             }

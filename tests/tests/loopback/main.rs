@@ -1,5 +1,6 @@
 //! The real programs on loopback addresses: the wiring that the simulated world leaves out.
 
+mod announced;
 mod deaths;
 mod demo;
 mod far_end;

@@ -6,6 +6,7 @@
 mod deaths;
 mod innocent;
 mod losses;
+mod own_faults;
 mod slow;
 
 use holdline_tests::netns::{Delay, Lan};

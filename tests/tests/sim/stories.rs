@@ -6,6 +6,7 @@ use holdline_tests::sim::Outcome;
 use holdline_tests::sim::plan::{Act, End, Party, Scarce, What};
 use holdline_tests::sim::story::Story;
 use holdline_tests::ua::{ContactUser, Refusing};
+use holdline_wire::machine::LocalFault;
 
 /// The story's outcome, in which no rule was broken.
 fn told(story: Story) -> Outcome {
@@ -293,4 +294,67 @@ fn a_far_end_that_has_no_room_for_a_move_is_asked_again() {
     let all: Vec<u32> = (1..=20).collect();
     let outcome = told(Story::new(26).refusing(&all, refusing).kill(1, 5.0));
     all_moved_once(&outcome);
+}
+
+/// What the agent sends does not leave its machine, whatever keeps it and whether it is told; or its
+/// link is cut: nobody is dead for it, and the calls are there afterwards.
+// spec: X52 X21
+#[test]
+fn an_agent_whose_own_network_fails_condemns_nobody() {
+    let told = LocalFault::ALL.map(|kind| What::Unsent(Some(kind), None));
+    let silent = [What::Unsent(None, None), What::Unplugged];
+    for (seed, what) in (22..).zip(told.into_iter().chain(silent)) {
+        for lasts in [1.0, 10.0] {
+            let outcome = told_moving_nobody(Story::new(seed).trouble(what, 5.0, Some(lasts)));
+            assert_eq!(outcome.lost(), 0, "{what:?} for {lasts} s");
+        }
+    }
+}
+
+fn told_moving_nobody(story: Story) -> Outcome {
+    let outcome = told(story);
+    assert_eq!(outcome.verdicts, []);
+    assert_eq!(outcome.moved(), 0);
+    outcome
+}
+
+/// The way to one node is gone, and the agent knows that it is its own machine: its calls leave it in
+/// D21's time, and not where that is short.
+// spec: X52 D21
+#[test]
+fn a_node_that_cannot_be_reached_from_here_is_left_in_d21s_time() {
+    let barred = What::Unsent(Some(LocalFault::NoRoute), Some(1));
+    told_moving_nobody(Story::new(29).trouble(barred, 5.0, Some(1.0)));
+    let outcome = told(Story::new(30).trouble(barred, 5.0, Some(10.0)));
+    let after = verdict(&outcome, 1, 5.0);
+    assert!((1.2..1.9).contains(&after), "{after}");
+    all_moved_once(&outcome);
+    assert_eq!(outcome.verdicts.len(), 1);
+    assert!(
+        outcome
+            .returns
+            .iter()
+            .any(|(at, n)| *n == 1 && at.as_secs_f64() > 15.0)
+    );
+}
+
+/// A node drains while it has calls, and ends before they do; then it comes back.
+// spec: D34 D24
+#[test]
+fn calls_of_a_draining_node_that_ends_move_at_once() {
+    let story = Story::new(31).without_icmp();
+    let story = story.trouble(What::Drained(1), 5.0, Some(3.0));
+    let outcome = told(story.reboot(1, 8.0, 4.0));
+    assert!(verdict(&outcome, 1, 8.0) < 0.3);
+    all_moved_once(&outcome);
+}
+
+/// The store is gone under all nodes: every call is answered, and none is refused.
+// spec: X59 X30
+#[test]
+fn a_store_that_is_gone_refuses_no_call() {
+    let mut story = Story::new(32).calls(40);
+    story = story.trouble(What::StoreDown, 0.2, Some(8.0));
+    let outcome = told_moving_nobody(story);
+    assert_eq!((outcome.answered, outcome.lost()), (40, 0));
 }

@@ -4,6 +4,7 @@ mod dialogs;
 mod long;
 mod media;
 mod membership;
+mod own_faults;
 mod placing;
 mod refused;
 mod returning;

@@ -113,7 +113,7 @@ fn dead_nodes_get_nothing_and_none_alive_is_none() {
     world.nodes[1].host = Host::Refuses;
     world.run(ms(300));
     assert!(chosen(&world, true).is_empty() && !world.cluster.any_alive());
-    assert!(world.cluster.homes(world.now, &[]).is_empty());
+    assert!(world.cluster.homes(world.now, &[], None).is_empty());
 }
 
 // spec: X20
@@ -149,7 +149,7 @@ fn a_node_that_answers_probes_with_503_lives_and_gets_no_new_call() {
 fn homes_are_weighted_by_free_capacity_and_full_ones_are_none_while_others_are_left() {
     let world = with_utilization(&[Some(0), Some(50), Some(75), Some(100)]);
     let id = |n| world.id(n);
-    let homes = |exclude: &[NodeId]| world.cluster.homes(world.now, exclude);
+    let homes = |exclude: &[NodeId]| world.cluster.homes(world.now, exclude, None);
     assert_eq!(homes(&[id(0)]), [(id(1), 50), (id(2), 25)]);
     assert_eq!(homes(&[id(0), id(1), id(2)]), [(id(3), 1)]);
 }
@@ -161,7 +161,7 @@ fn a_node_that_asked_for_a_pause_gets_nothing_until_it_is_over() {
     let (a, b) = (world.id(0), world.id(1));
     world.cluster.pause(world.now, a, Duration::from_secs(2));
     assert!(!chosen(&world, true).contains_key(&a));
-    assert!(world.cluster.homes(world.now, &[b]).is_empty());
+    assert!(world.cluster.homes(world.now, &[b], None).is_empty());
     assert!(world.cluster.any_alive());
     world.run(Duration::from_secs(2));
     assert!(chosen(&world, false).contains_key(&a));

@@ -4,6 +4,7 @@
 use crate::cluster::{Cluster, ClusterEvent, HealthConfig, NodeId, NodeState, ProbeId, Refusal};
 use holdline_relay::{GroupTick, StreamId, Tick};
 use holdline_wire::Time;
+use holdline_wire::machine::LocalFault;
 use holdline_wire::token::Tokens;
 use holdline_wire::trunk::{Instance, TrunkDocument};
 use std::collections::BTreeMap;
@@ -94,6 +95,8 @@ pub struct World {
     pub probes: Vec<(Time, NodeId)>,
     /// Whether our own network works.
     pub network: bool,
+    /// What is sent to these nodes does not leave this machine.
+    pub unsent: BTreeMap<usize, LocalFault>,
     /// How late the relay makes its next tick.
     pub tick_late: Duration,
     heard: BTreeMap<usize, GroupTick>,
@@ -117,6 +120,7 @@ impl World {
             log: Vec::new(),
             probes: Vec::new(),
             network: true,
+            unsent: BTreeMap::new(),
             tick_late: Duration::ZERO,
             heard: BTreeMap::new(),
             newest: BTreeMap::new(),
@@ -324,6 +328,10 @@ impl World {
             if let ClusterEvent::Probe { node, addr, id } = event {
                 self.probes.push((self.now, node));
                 let n = (addr.port() - 5060) as usize;
+                if let Some(&kind) = self.unsent.get(&n) {
+                    self.cluster.local_fault(self.now, node, kind, Some(id));
+                    continue;
+                }
                 if let Some(delay) = self.path(n) {
                     self.after(delay, Happening::ProbeArrives(n, id));
                 }

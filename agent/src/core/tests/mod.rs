@@ -1,9 +1,11 @@
 //! The core in virtual time, between a calling server and nodes that the tests play by hand,
 //! message by message.
 
+mod announced;
 mod attempts;
 mod check;
 mod far_end;
+mod faults;
 mod hang_ups;
 mod in_flight;
 mod leftovers;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use holdline_relay::Command;
 use holdline_wire::build::{Body, Builder};
 use holdline_wire::dialog::Dialog;
-use holdline_wire::header::{Name, Replaces};
+use holdline_wire::header::{InstanceState, InstanceStore, Name, Replaces};
 use holdline_wire::machine::{Input, Machine, Output, TransportFault};
 use holdline_wire::{Message, Method, Time, TransportKey};
 use std::collections::{BTreeSet, VecDeque};
@@ -54,6 +54,10 @@ pub struct Node {
     pub refuses: bool,
     pub incarnation: Option<String>,
     pub utilization: Option<u8>,
+    /// Whether it says that it is about to leave.
+    pub draining: bool,
+    /// The store that it names, and whether that works.
+    pub store: Option<(&'static str, bool)>,
     pub inbox: VecDeque<Message>,
 }
 
@@ -105,6 +109,8 @@ impl World {
             refuses: true,
             incarnation: Some(format!("first-{n}")),
             utilization: Some(10),
+            draining: false,
+            store: None,
             inbox: VecDeque::new(),
         };
         let mut world = World {
@@ -219,7 +225,12 @@ impl World {
             }
             (false, true) if self.nodes[node].refuses => {
                 let fault = TransportFault::Refused;
-                self.feedback.push_back(Input::Fault { key: to, fault });
+                let quoted = Bytes::new();
+                self.feedback.push_back(Input::Fault {
+                    key: to,
+                    fault,
+                    quoted,
+                });
             }
             _ => {}
         }
@@ -455,6 +466,15 @@ impl World {
         }
         if let Some(told) = self.nodes[node].utilization {
             builder = builder.header(Name::InstanceUtilization, told);
+        }
+        let state = match self.nodes[node].draining {
+            true => InstanceState::Draining,
+            false => InstanceState::Active,
+        };
+        builder = builder.header(Name::InstanceState, state.as_str());
+        if let Some((id, up)) = self.nodes[node].store {
+            let store = InstanceStore { id: id.into(), up };
+            builder = builder.header(Name::InstanceStore, store);
         }
         builder.finish(sdp.map(body).as_ref()).unwrap()
     }

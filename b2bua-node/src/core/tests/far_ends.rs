@@ -157,6 +157,7 @@ fn what_the_node_refuses_by_itself_is_marked() {
     bench.input(Input::Fault {
         key,
         fault: TransportFault::Refused,
+        quoted: Bytes::new(),
     });
     assert_eq!(
         refused("fault", &mut bench, "503").as_deref(),

@@ -2,6 +2,7 @@
 //! hand, message by message.
 
 mod calls;
+mod draining;
 mod failover;
 mod far_ends;
 mod hang_ups;

@@ -206,7 +206,9 @@ impl<M: Machine> Loop<M> {
     fn arrive(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Message(from, bytes) => self.feed(Input::Message { from, bytes }),
-            Arrival::Fault(key, fault) => self.feed(Input::Fault { key, fault }),
+            Arrival::Fault { key, fault, quoted } => {
+                self.feed(Input::Fault { key, fault, quoted });
+            }
         }
     }
 

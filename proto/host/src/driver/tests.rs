@@ -3,7 +3,7 @@ use crate::SocketOptions;
 use crate::metrics::ReceiveDrops;
 use bytes::Bytes;
 use holdline_wire::TransportKey;
-use holdline_wire::machine::{Input, Output, TransportFault};
+use holdline_wire::machine::{Input, LocalFault, Output, TransportFault};
 use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -49,7 +49,7 @@ impl Machine for Echo {
                 }
                 Output::Other(Told::Message(from, bytes))
             }
-            Input::Fault { key, fault } => Output::Other(Told::Fault(key, fault)),
+            Input::Fault { key, fault, .. } => Output::Other(Told::Fault(key, fault)),
             Input::Deadline => {
                 let Some(at) = self.deadline.take_if(|at| *at <= now) else {
                     return;
@@ -249,6 +249,27 @@ fn a_connected_socket_has_a_port_of_its_own_until_it_is_closed() {
     assert_eq!(running.value("holdline_sip_connected_sockets"), 1);
 }
 
+// spec: X52
+#[test]
+fn where_no_socket_can_be_opened_a_message_leaves_by_the_listening_one() {
+    let options = SocketOptions {
+        max_connected: 0,
+        ..SocketOptions::default()
+    };
+    let running = Running::with_sockets("udp:127.0.0.1:0", options, Default::default());
+    let peer = peer("127.0.0.1");
+    let key = TransportKey {
+        connection: 1,
+        ..TransportKey::udp(running.local, peer.local_addr().unwrap())
+    };
+    running.order(Order::Send(key, b"probe"));
+    assert_eq!(read(&peer), (b"probe".to_vec(), running.local));
+    assert_eq!(running.value("holdline_sip_send_errors_total"), 0);
+    let counted = running.value("holdline_sip_local_faults_total{kind=\"no_descriptor\"}");
+    assert_eq!(counted, 1);
+}
+
+// spec: X52
 #[test]
 fn what_cannot_be_sent_is_a_local_fault() {
     let running = Running::start("udp:127.0.0.1:0", Default::default());
@@ -257,11 +278,17 @@ fn what_cannot_be_sent_is_a_local_fault() {
         ..TransportKey::udp(running.local, closed("127.0.0.1"))
     };
     running.order(Order::Send(stream, b"no such transport"));
-    assert_eq!(running.next(), Told::Fault(stream, TransportFault::Local));
+    assert_eq!(
+        running.next(),
+        Told::Fault(stream, TransportFault::Local(LocalFault::Other))
+    );
     static LONG: [u8; 65_530] = [b'x'; 65_530];
     let long = TransportKey::udp(running.local, closed("127.0.0.1"));
     running.order(Order::Send(long, &LONG));
-    assert_eq!(running.next(), Told::Fault(long, TransportFault::Local));
+    assert_eq!(
+        running.next(),
+        Told::Fault(long, TransportFault::Local(LocalFault::Other))
+    );
     assert_eq!(running.value("holdline_sip_send_errors_total"), 2);
 }
 

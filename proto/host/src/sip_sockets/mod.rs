@@ -1,12 +1,13 @@
 //! The SIP sockets of a program: the listening ones, and connected ones that a core asks for by
 //! a [`TransportKey`] with a connection number.
 
+mod faults;
 mod udp;
 
 use crate::config::ListenAddr;
 use crate::metrics::SipMetrics;
 use bytes::Bytes;
-use holdline_wire::machine::TransportFault;
+use holdline_wire::machine::{LocalFault, TransportFault};
 use holdline_wire::{Protocol, TransportKey};
 use mio::{Interest, Registry, Token};
 use std::collections::{HashMap, VecDeque};
@@ -31,7 +32,7 @@ pub struct SocketOptions {
     pub listening_buffer: usize,
     /// The same for a connected socket, which hears one peer only.
     pub connected_buffer: usize,
-    /// Connected sockets open at a time; a send by one more fails with a local fault.
+    /// Connected sockets open at a time; what is sent by one more leaves by the listening socket.
     pub max_connected: usize,
 }
 
@@ -92,7 +93,12 @@ pub(crate) enum Arrival {
     /// A datagram.
     Message(TransportKey, Bytes),
     /// What became of a datagram of ours.
-    Fault(TransportKey, TransportFault),
+    Fault {
+        key: TransportKey,
+        fault: TransportFault,
+        /// Its start, as far as it is known.
+        quoted: Bytes,
+    },
 }
 
 /// The listening sockets and the connected ones, all polled by one thread.
@@ -102,10 +108,12 @@ pub struct SipSockets {
     free: Vec<usize>,
     listening: Vec<SocketAddr>,
     by_key: HashMap<TransportKey, usize>,
-    faults: VecDeque<(TransportKey, TransportFault)>,
+    faults: VecDeque<Arrival>,
     blocked: VecDeque<(TransportKey, Bytes)>,
     buffer: Vec<u8>,
     metrics: Option<SipMetrics>,
+    /// Connected sockets cannot be opened just now: told once.
+    no_more: bool,
 }
 
 impl SipSockets {
@@ -121,6 +129,7 @@ impl SipSockets {
             blocked: VecDeque::new(),
             buffer: vec![0; MAX_DATAGRAM],
             metrics: None,
+            no_more: false,
         };
         for &address in addresses {
             let fail = |error| BindError { address, error };
@@ -210,12 +219,13 @@ impl SipSockets {
         true
     }
 
-    /// Sends by the flow `to`, opening its socket if it is a connected one that is not open yet.
-    /// What fails becomes a fault or waits for [`SipSockets::retry_blocked`].
+    /// Sends by the flow `to`, opening its socket if it is a connected one that is not open yet; where
+    /// it cannot be opened, by the listening socket (spec: X52). What fails becomes a fault or waits
+    /// for [`SipSockets::retry_blocked`].
     pub(crate) fn send(&mut self, registry: &Registry, to: TransportKey, bytes: Bytes) {
         let Some(index) = self.flow_for(registry, to) else {
             self.count(|m| m.send_errors.inc());
-            self.fault(to, TransportFault::Local);
+            self.fault(to, TransportFault::Local(LocalFault::Other), bytes);
             return;
         };
         let Some(Some(flow)) = self.flows.get(index) else {
@@ -233,7 +243,10 @@ impl SipSockets {
             Err(error) if udp::is_busy(&error) => self.block(to, bytes),
             Err(error) => {
                 self.count(|m| m.send_errors.inc());
-                self.fault(to, udp::fault_of(&error));
+                // What a peer says comes by the error queue.
+                if let Some(kind) = faults::of_send(&error) {
+                    self.fault(to, TransportFault::Local(kind), bytes);
+                }
             }
         }
     }
@@ -261,9 +274,18 @@ impl SipSockets {
 
     /// The oldest fault.
     pub(crate) fn next_fault(&mut self) -> Option<Arrival> {
-        let (key, fault) = self.faults.pop_front()?;
-        self.count(|m| m.faults.inc());
-        Some(Arrival::Fault(key, fault))
+        let arrival = self.faults.pop_front()?;
+        self.count(|m| {
+            m.faults.inc();
+            if let Arrival::Fault {
+                fault: TransportFault::Local(kind),
+                ..
+            } = &arrival
+            {
+                m.local_fault(*kind);
+            }
+        });
+        Some(arrival)
     }
 
     /// Closes a connected socket; one that is not open is ignored.
@@ -284,22 +306,36 @@ impl SipSockets {
         if to.protocol != Protocol::Udp {
             return None;
         }
+        let listening = || self.listening.iter().position(|local| *local == to.local);
         if to.connection == 0 {
-            return self.listening.iter().position(|local| *local == to.local);
+            return listening();
         }
         if let Some(&index) = self.by_key.get(&to) {
             return Some(index);
         }
-        if self.by_key.len() >= self.options.max_connected {
-            return None;
+        let listening = listening();
+        let opened = if self.by_key.len() < self.options.max_connected {
+            self.connect(registry, to)
+        } else {
+            Err(io::Error::other("as many as may be are open"))
+        };
+        if opened.is_ok() {
+            self.no_more = false;
+            return opened.ok();
         }
-        match self.connect(registry, to) {
-            Ok(index) => Some(index),
-            Err(error) => {
-                tracing::warn!(local = %to.local.ip(), remote = %to.remote, %error, "connected socket not opened");
-                None
-            }
+        // Its errors cannot be told from others', but what is sent leaves.
+        self.count(|m| m.local_fault(LocalFault::NoDescriptor));
+        if let Err(error) = opened
+            && !self.no_more
+        {
+            self.no_more = true;
+            tracing::warn!(
+                local = %to.local.ip(), remote = %to.remote, %error,
+                "a socket for this peer cannot be opened: its messages leave by the listening one \
+                 until it can. Raise the limit of open files (ulimit -n) if this stays"
+            );
         }
+        listening
     }
 
     fn connect(&mut self, registry: &Registry, key: TransportKey) -> io::Result<usize> {
@@ -327,9 +363,10 @@ impl SipSockets {
         }
     }
 
-    fn fault(&mut self, key: TransportKey, fault: TransportFault) {
+    fn fault(&mut self, key: TransportKey, fault: TransportFault, mut quoted: Bytes) {
         if self.faults.len() < MAX_FAULTS {
-            self.faults.push_back((key, fault));
+            quoted.truncate(faults::QUOTED_MAX);
+            self.faults.push_back(Arrival::Fault { key, fault, quoted });
         }
     }
 
@@ -341,13 +378,17 @@ impl SipSockets {
 }
 
 /// Moves a batch of the flow's error queue to `faults`. True: there may be more.
-fn take_errors(flow: &Flow, faults: &mut VecDeque<(TransportKey, TransportFault)>) -> bool {
+fn take_errors(flow: &Flow, faults: &mut VecDeque<Arrival>) -> bool {
     for _ in 0..ERROR_BATCH {
         let Some(error) = flow.udp.next_error() else {
             return false;
         };
         if faults.len() < MAX_FAULTS {
-            faults.push_back((flow.key_to(error.remote), error.fault));
+            faults.push_back(Arrival::Fault {
+                key: flow.key_to(error.remote),
+                fault: error.fault,
+                quoted: error.quoted,
+            });
         }
     }
     true

@@ -1,14 +1,12 @@
 //! One UDP socket: options, sending, receiving, and the kernel's queue of ICMP errors.
 
-use holdline_wire::machine::TransportFault;
+use super::faults::{QueuedError, read};
 use mio::net::UdpSocket;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, getsockopt, recvmsg, setsockopt, sockopt,
-};
-use std::io::{self, IoSliceMut};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 
 /// A non-blocking UDP socket whose ICMP errors are queued (IP_RECVERR). Without that, an
 /// unconnected socket never hears of a refusal, and a connected one not of an unreachable host.
@@ -16,14 +14,6 @@ pub(super) struct Udp {
     pub(super) socket: UdpSocket,
     /// Bytes of receive buffer that the kernel gave.
     pub(super) receive_buffer: usize,
-}
-
-/// An entry of the error queue.
-pub(super) struct QueuedError {
-    /// Whom the datagram was for that the error answers.
-    pub(super) remote: SocketAddr,
-    /// What became of it.
-    pub(super) fault: TransportFault,
 }
 
 impl Udp {
@@ -73,7 +63,7 @@ impl Udp {
     pub(super) fn next_error(&self) -> Option<QueuedError> {
         // Bounded by the queue itself, which counts against the receive buffer.
         loop {
-            match read_error(self.socket.as_raw_fd()) {
+            match read(self.socket.as_raw_fd()) {
                 Ok(Some(error)) => return Some(error),
                 Ok(None) => {}
                 Err(Errno::EINTR) => {}
@@ -87,62 +77,6 @@ impl Udp {
         use std::os::unix::fs::MetadataExt;
         let path = format!("/proc/self/fd/{}", self.socket.as_raw_fd());
         std::fs::metadata(path).ok().map(|m| m.ino())
-    }
-}
-
-fn read_error(fd: RawFd) -> Result<Option<QueuedError>, Errno> {
-    // The payload (the start of our own datagram) is of no interest: one byte, the rest cut off.
-    let mut payload = [0u8; 1];
-    let mut iov = [IoSliceMut::new(&mut payload)];
-    let mut control = [0u8; 256];
-    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<SockaddrStorage>(fd, &mut iov, Some(&mut control), flags)?;
-    let Some(remote) = message.address.as_ref().and_then(socket_addr) else {
-        return Ok(None);
-    };
-    for part in message.cmsgs()? {
-        let errno = match part {
-            ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) => {
-                e.ee_errno
-            }
-            _ => continue,
-        };
-        let errno = Errno::from_raw(i32::try_from(errno).unwrap_or(0));
-        return Ok(classify(errno).map(|fault| QueuedError { remote, fault }));
-    }
-    Ok(None)
-}
-
-fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
-    if let Some(v4) = address.as_sockaddr_in() {
-        return Some(SocketAddr::from((v4.ip(), v4.port())));
-    }
-    let v6 = address.as_sockaddr_in6()?;
-    Some(SocketAddr::V6((*v6).into()))
-}
-
-/// What an ICMP error means for delivery; `None` for advice (a path's MTU, a redirect).
-fn classify(errno: Errno) -> Option<TransportFault> {
-    match errno {
-        Errno::ECONNREFUSED => Some(TransportFault::Refused),
-        Errno::EHOSTUNREACH
-        | Errno::ENETUNREACH
-        | Errno::EHOSTDOWN
-        | Errno::ENONET
-        | Errno::ENOPROTOOPT
-        | Errno::EACCES => Some(TransportFault::Unreachable),
-        _ => None,
-    }
-}
-
-/// What a failed system call means when no queued error explains it.
-pub(super) fn fault_of(error: &io::Error) -> TransportFault {
-    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-    match classify(errno) {
-        // A firewall of our own: nothing about the peer.
-        _ if errno == Errno::EACCES => TransportFault::Local,
-        Some(fault) => fault,
-        None => TransportFault::Local,
     }
 }
 

@@ -40,6 +40,11 @@ impl ClientOther {
         )
     }
 
+    /// The request, until it is answered.
+    pub fn request(&self) -> &[u8] {
+        &self.request
+    }
+
     /// A response with this status came.
     pub fn response(&mut self, status: u16) -> Effects {
         match (self.state, status) {

@@ -105,12 +105,13 @@ impl World {
 pub(super) fn touches(trouble: &Trouble, node: usize) -> bool {
     let some = Party::Node(node);
     match trouble.what {
-        What::Killed(victim) | What::Cut(victim) => victim == node,
+        What::Killed(victim) | What::Cut(victim) | What::Drained(victim) => victim == node,
         What::Paused(party) => party == some,
         What::Deaf(one, other) | What::Parted(one, other) | What::Lossy(one, other, _) => {
             [one, other].contains(&some)
         }
-        What::StoreDown => true,
+        What::Unsent(_, Some(victim)) => victim == node,
+        What::StoreDown | What::Unsent(_, None) | What::Unplugged => true,
     }
 }
 

@@ -228,6 +228,7 @@ fn parts_from_store(what: What, host: HostId) -> bool {
             (one == Party::Store || other == Party::Store) && host_of(node) == host
         }
         What::Paused(party) => host_of(party) == host,
-        What::Killed(_) | What::StoreDown => false,
+        What::Killed(_) | What::StoreDown | What::Drained(_) => false,
+        What::Unsent(..) | What::Unplugged => false,
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! - A verdict needs a reason: for the last while the node was killed, cut off, parted from the
 //!   agent one way or both, or stood still for more than [`BLINK`]. Loss of any degree, delay, a
-//!   halt of the agent itself, trouble between node and downstream UA or store are none.
+//!   halt of the agent itself, a network of its own that lets nothing out, trouble between node and
+//!   downstream UA or store are none.
 //! - Nothing but probes is sent to a node that is held for dead, unless it spoke since.
 //! - A call that is up has at most one confirmed dialog at the downstream UA, and its media flow
 //!   both ways as its ends want, or flow again within [`World::patience`] from the moment that a
@@ -18,7 +19,8 @@
 //! killed (`World::note_torn`); the dialog of a downstream UA that refuses
 //! Replaces (spec: X32). A call that was placed a second time while it was being set up may ring
 //! twice at the downstream UA, and for up to 34 s be answered twice (spec: X26), and it may be
-//! refused.
+//! refused. A far end that asks something of a restarted node while the agent can send to nobody hears
+//! that the call is not known, and ends it.
 
 use super::excuses::touches;
 use super::far_end;
@@ -37,6 +39,10 @@ use std::time::Duration;
 
 /// Standing still for so long or less is no reason for a verdict.
 pub const BLINK: Duration = Duration::from_millis(30);
+/// For so long at least a node has to be cut off from the agent, by what the agent is told is its own
+/// machine's fault, before its calls leave it (spec: X52): RTT + 1.5 s, less what losses made of it
+/// before.
+const SILENT: Duration = Duration::from_millis(750);
 /// How often calls are looked at.
 pub(in crate::sim) const LOOK: u64 = 10;
 
@@ -75,7 +81,12 @@ impl World {
             _ => Duration::from_millis(4000),
         };
         // A node that hears nothing may speak on: that clears it for 3 s (spec: D34).
-        let deaf = |trouble: &Trouble| matches!(trouble.what, What::Deaf(Party::Agent, _));
+        let deaf = |trouble: &Trouble| {
+            matches!(
+                trouble.what,
+                What::Deaf(Party::Agent, _) | What::Unsent(_, Some(_))
+            )
+        };
         let speaks = match self.plan.troubles.iter().any(deaf) {
             true => Duration::from_millis(3000),
             false => Duration::ZERO,
@@ -92,29 +103,31 @@ impl World {
     /// A verdict needs a reason.
     pub(super) fn storm_heard_agent(&mut self, event: &AgentEvent) {
         match event {
-            AgentEvent::FailoverStarted {
+            AgentEvent::NodeGone { node, .. }
+            | AgentEvent::FailoverStarted {
                 node,
-                calls,
-                verdict,
+                verdict: None,
                 ..
             } => {
                 let Some(index) = self.node_index(*node) else {
                     return;
                 };
                 let after = Duration::from_millis(500) + self.plan.network.delay.1 * 4;
-                let reason = |trouble: &&Trouble| match verdict {
-                    Some(_) => {
+                let judged = matches!(event, AgentEvent::NodeGone { .. });
+                let reason = |trouble: &&Trouble| match judged {
+                    true => {
                         condemns(trouble, index)
                             && trouble.at <= self.now
                             && self.now <= trouble.until() + after
                     }
                     // Dialogs that it does not know: it was restarted, or owns them no longer.
-                    None => trouble.at <= self.now && touches(trouble, index),
+                    false => trouble.at <= self.now && touches(trouble, index),
                 };
                 // One call leaves a port that another socket has.
-                let leaves = verdict.is_none() && self.plan.scarce.foreign.is_some();
-                if !leaves && !self.plan.troubles.iter().any(|trouble| reason(&trouble)) {
-                    let what = format!("false verdict on {node} with {calls} calls");
+                let leaves = !judged && self.plan.scarce.foreign.is_some();
+                let troubled = self.plan.troubles.iter().any(|trouble| reason(&trouble));
+                if !leaves && !troubled && !self.is_alone(*node) {
+                    let what = format!("false verdict on {node}");
                     self.watch.fail(self.now, None, what);
                 }
             }
@@ -232,6 +245,30 @@ impl World {
                 self.memory.disturbed_setup.insert(number);
             }
         }
+    }
+
+    /// A re-INVITE is over: what holds now may hold only since then, and another may follow.
+    pub(in crate::sim) fn note_reinvited(&mut self, call: CallNumber) {
+        self.memory.calm.insert(call, self.now);
+    }
+
+    /// Whether a silent network of the agent's own met the last node that it knew alive: it cannot
+    /// tell the two apart.
+    fn is_alone(&self, node: SocketAddr) -> bool {
+        let silent = |trouble: &Trouble| {
+            let own = matches!(trouble.what, What::Unsent(None, None) | What::Unplugged);
+            own && trouble.at <= self.now && self.now <= trouble.until() + Duration::from_secs(1)
+        };
+        let Some(Core::Agent(agent)) = &self.hosts[AGENT].core else {
+            return false;
+        };
+        let cluster = agent.cluster();
+        let up = |id| {
+            let known = cluster.state(id);
+            let up = [NodeState::Alive, NodeState::Suspect, NodeState::Draining];
+            known.is_some_and(|known| up.contains(&known)) && cluster.address(id) != Some(node)
+        };
+        self.plan.troubles.iter().any(silent) && !cluster.nodes().any(up)
     }
 
     /// A call is placed: perhaps in the middle of a trouble.
@@ -427,7 +464,16 @@ impl World {
         // Its far end refuses Replaces: a node ended it there, which the agent may not have heard.
         let refuses = plan.replaces != ReplacesPolicy::Accept && seen.replaces_sent > 0;
         // What was lost was judged when the agent told.
-        let explained = seen.lost.is_some()
+        // Its node was restarted and does not know it, and the agent could ask nobody to take it: the
+        // far end hears so if it asks just then.
+        let blind = |trouble: &Trouble| {
+            let own = matches!(trouble.what, What::Unsent(_, None) | What::Unplugged);
+            own && trouble.at <= ending.at && ending.at <= trouble.until() + Duration::from_secs(3)
+        };
+        let unknown =
+            *end == End::Callee && ending.status == 481 && self.plan.troubles.iter().any(blind);
+        let explained = unknown
+            || seen.lost.is_some()
             || refuses
             || self.is_torn(plan.number)
             || (seen.answered.len() < 2 && setup)
@@ -453,6 +499,12 @@ fn condemns(trouble: &Trouble, node: usize) -> bool {
             let ends = [one, other];
             ends.contains(&some) && ends.contains(&Party::Agent) && !short
         }
-        What::Lossy(..) | What::StoreDown => false,
+        What::Unsent(None, Some(victim)) => victim == node && !short,
+        // D21 counts on: some of the time may have gone by before, where messages get lost.
+        What::Unsent(Some(_), Some(victim)) => {
+            victim == node && trouble.lasts.is_none_or(|lasts| lasts >= SILENT)
+        }
+        What::Unsent(_, None) | What::Unplugged => false,
+        What::Lossy(..) | What::StoreDown | What::Drained(_) => false,
     }
 }

@@ -6,6 +6,7 @@ use crate::sim::plan::Plan;
 use crate::sim::world::CALLEE;
 use crate::ua::{self, Profile, Ua};
 use b2bua_node::core::{NodeConfig, NodeCore};
+use b2bua_node::store::Store;
 use holdline_agent::core::{AgentCore, Moving, Settings};
 use holdline_host::config::PortRange;
 use holdline_wire::Time;
@@ -112,6 +113,7 @@ impl World {
             ports: node_ports(&self.plan, n),
             capacity: self.plan.nodes[n],
             upstream: vec!["10.0.0.1/32".parse().expect("a network")],
+            store: Some(self.store.identity().into()),
             ..base
         };
         NodeCore::new(config, self.now)

@@ -23,6 +23,7 @@ use b2bua_node::store::{MemoryStore, StoreReply, StoreRequest};
 use build::{address, node_address, node_ports, ua};
 use bytes::Bytes;
 use holdline_relay::{GroupId, Report};
+use holdline_wire::machine::TransportFault;
 use holdline_wire::{Time, TransportKey};
 use refusals::Refusals;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -55,11 +56,13 @@ enum Event {
         bytes: Bytes,
         call: Option<CallNumber>,
     },
-    /// A refusal comes back for what was sent by this flow.
-    Refused {
+    /// The host hears what became of something that was sent by this flow.
+    Fault {
         host: HostId,
         run: u32,
         key: TransportKey,
+        fault: TransportFault,
+        quoted: Bytes,
     },
     /// The host's program takes in what waits for it.
     Serve(HostId),
@@ -258,9 +261,15 @@ impl World {
                 bytes,
                 call,
             } => self.arrive(to, from, bytes, call),
-            Event::Refused { host, run, key } => {
+            Event::Fault {
+                host,
+                run,
+                key,
+                fault,
+                quoted,
+            } => {
                 if self.hosts[host].run == run {
-                    self.give(host, Item::Refused(key));
+                    self.give(host, Item::Fault(key, fault, quoted));
                 }
             }
             Event::Serve(host) => self.serve(host),

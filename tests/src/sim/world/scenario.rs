@@ -118,6 +118,9 @@ impl World {
         self.dirty = true;
         let twice = call.is_some_and(|call| self.rings_twice(call));
         self.watch.heard_ua(self.now, end, &out, twice);
+        if let (ua::Out::Reinvited { .. }, Some(call)) = (&out, call) {
+            self.note_reinvited(call);
+        }
         if self.plan.disaster().is_none() {
             return call.into_iter().for_each(|call| self.judge_dialogs(call));
         }

@@ -8,6 +8,7 @@ use crate::sim::world::{AGENT, CALLEE, CALLER, EPOCH};
 use crate::ua::CallNumber;
 use b2bua_node::store::{Answer, Store, StoreReply, StoreRequest};
 use bytes::Bytes;
+use holdline_wire::machine::TransportFault;
 use holdline_wire::{Time, TransportKey};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -38,6 +39,18 @@ impl World {
         self.look_at(host, call, &bytes);
         if self.plan.disaster().is_none() {
             self.judge_sent(host, target, call, &bytes);
+        }
+        if let Some(Some(kind)) = self.links.unsent(host, target) {
+            let (run, key, quoted) = (self.hosts[host].run, to, start_of(&bytes));
+            let fault = TransportFault::Local(kind);
+            let event = Event::Fault {
+                host,
+                run,
+                key,
+                fault,
+                quoted,
+            };
+            self.at(self.now, event);
         }
         if !self.links.leaves(host, target) {
             return;
@@ -120,10 +133,12 @@ impl World {
         if self.links.open(target, sender) && self.refusals.allows(self.now, target) {
             self.at(
                 at,
-                Event::Refused {
+                Event::Fault {
                     host: sender,
                     run,
                     key,
+                    fault: TransportFault::Refused,
+                    quoted: start_of(&bytes),
                 },
             );
         }
@@ -184,4 +199,9 @@ impl World {
             }
         }
     }
+}
+
+/// What an error quotes of a datagram.
+fn start_of(bytes: &Bytes) -> Bytes {
+    bytes.slice(..bytes.len().min(512))
 }

@@ -5,6 +5,7 @@ use crate::sim::host::{Core, HostId, Item};
 use crate::sim::network::{Links, host_of};
 use crate::sim::plan::{Party, Rules, What};
 use crate::sim::world::{AGENT, NODES};
+use b2bua_node::core::Operator;
 
 impl World {
     pub(super) fn begin(&mut self, index: usize) {
@@ -18,6 +19,9 @@ impl World {
         self.active.insert(index);
         self.change(what);
         self.disturb(what);
+        if let What::Drained(node) = what {
+            self.tell_operator(node, Operator::Drain);
+        }
         if let What::Killed(node) = what {
             let victim = NODES + node;
             self.hosts[victim].kill();
@@ -39,9 +43,17 @@ impl World {
                 self.hosts[host].core = Some(Core::Node(Box::new(core)));
                 self.wake(host);
             }
+            What::Drained(node) if !self.is_active(what) => {
+                self.tell_operator(node, Operator::Resume);
+            }
             What::Paused(party) if !self.is_active(what) => self.resume(host_of(party)),
             _ => {}
         }
+    }
+
+    fn tell_operator(&mut self, node: usize, wish: Operator) {
+        let input = b2bua_node::core::In::Operator(wish);
+        self.give(NODES + node, Item::Node(input));
     }
 
     /// Closes and opens what has to be, and stops who has to stand still.

@@ -19,6 +19,16 @@ pub(super) enum ClientMachine {
     Other(ClientOther),
 }
 
+impl ClientMachine {
+    /// The request as it is sent; nothing once a final response to a request other than INVITE came.
+    pub(super) fn request(&self) -> &[u8] {
+        match self {
+            ClientMachine::Invite(machine) => machine.invite().bytes(),
+            ClientMachine::Other(machine) => machine.request(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Client<O> {
     /// `None` for a CANCEL: its outcome interests nobody.

@@ -259,6 +259,33 @@ impl<O: Copy> Layer<O> {
         }
     }
 
+    /// Nothing can be sent to this peer for now, for a reason that is not the peer's (spec: X52):
+    /// INVITEs that set a call up and wait for a first response end like those of a transport that
+    /// failed, since another way may be open. What belongs to a call is repeated in its time.
+    pub fn unsendable(&mut self, key: TransportKey) {
+        let span = (key, ClientId(0))..=(key, ClientId(u64::MAX));
+        let waiting = self.unheard.range(span).map(|(_, id)| *id);
+        let sets_up = |id: &ClientId| {
+            let invite = self.request_by(*id);
+            invite.is_some_and(|invite| invite.to_tag().is_none())
+        };
+        let failed: Vec<ClientId> = waiting.filter(sets_up).collect();
+        for client in failed {
+            self.fail_client(client);
+        }
+    }
+
+    /// Whether a request to this peer that waits for a first response begins like this, as an ICMP
+    /// error quotes what it is about.
+    pub fn awaits(&self, key: TransportKey, start: &[u8]) -> bool {
+        let span = (key, ClientId(0))..=(key, ClientId(u64::MAX));
+        let mut waiting = self.unheard.range(span);
+        waiting.any(|(_, id)| {
+            let client = self.clients.get(id);
+            client.is_some_and(|client| client.machine.request().starts_with(start))
+        })
+    }
+
     /// Does what is due.
     pub fn handle_deadline(&mut self, now: Time) {
         while let Some(key) = self.deadlines.pop(now) {
