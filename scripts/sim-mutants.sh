@@ -52,6 +52,10 @@ plant restart-unnoticed agent/src/core/cluster_events.rs \
     'self.fail_over(now, node, None, |far| match' \
     'if holdline_wire::planted("restart-unnoticed") { return; }
                 self.fail_over(now, node, None, |far| match'
+plant silent-agent-unnoticed b2bua-node/src/core/lost.rs \
+    'Look::Gone => self.agent_is_gone(now, run, false),' \
+    'Look::Gone if holdline_wire::planted("silent-agent-unnoticed") => {}
+            Look::Gone => self.agent_is_gone(now, run, false),'
 plant late-port agent/src/core/call.rs \
     'self.media.release(&mut env.ports, &mut env.relay);' \
     'if !holdline_wire::planted("late-port") || self.generation == 0 {
@@ -80,7 +84,7 @@ plant idle-suspect agent/src/cluster/config.rs \
     'silence_suspect: if holdline_wire::planted("idle-suspect") { ms(750) } else { probe_interval * 3 },'
 
 # Bugs that only storms have an occasion for.
-declare -A campaign=([mark-ignored]=--storm [user-dropped]=--storm)
+declare -A campaign=([mark-ignored]=--storm [user-dropped]=--storm [silent-agent-unnoticed]=--storm)
 plant mark-ignored agent/src/core/refusal.rs \
     '(false, true) => Whose::FarEnd,' \
     '(false, true) if holdline_wire::planted("mark-ignored") => Whose::Node,

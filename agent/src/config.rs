@@ -1,12 +1,13 @@
 //! The agent's configuration file; `docs/configuration.md` lists every key.
 
 use crate::cluster::HealthConfig;
-use crate::core::{Bounds, Moving, Pace, Settings, Targets};
+use crate::core::{Bounds, Limits, Moving, Pace, Settings, Targets};
 use holdline_host::config::{
-    Bound, Configuration, ListenAddr, PortRange, Relation, check_media, optional_duration,
+    Bound, Configuration, Limit, ListenAddr, PortRange, Relation, check_media, optional_duration,
 };
 use holdline_host::log::LogConfig;
 use holdline_host::trunk_source;
+use holdline_wire::header::InstanceAgent;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -17,10 +18,16 @@ use std::time::Duration;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// The agent itself.
+    #[serde(default)]
+    pub agent: Agent,
     /// SIP.
     pub sip: Sip,
     /// Media.
     pub media: Media,
+    /// What holds for every call.
+    #[serde(default)]
+    pub calls: Calls,
     /// The HTTP pages.
     pub http: Http,
     /// The clusters; one for now.
@@ -34,6 +41,22 @@ pub struct Config {
     /// Logs.
     #[serde(default)]
     pub log: LogConfig,
+}
+
+/// `[agent]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agent {
+    /// Its name, by which nodes know its calls (spec: X42); its SIP address by default.
+    pub id: Option<Box<str>>,
+}
+
+/// `[calls]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calls {
+    /// The longest that a call lasts; 24 h by default.
+    pub longest: Option<Limit>,
 }
 
 /// `[sip]`.
@@ -66,6 +89,9 @@ pub struct Media {
     /// DSCP of RTP (RFC 4594): 46 by default.
     #[serde(default = "dscp")]
     pub dscp: u8,
+    /// A call in which nobody is heard for so long ends; 60 s by default.
+    #[serde(default)]
+    pub timeout: Option<Limit>,
 }
 
 /// How media flow.
@@ -175,6 +201,8 @@ impl Configuration for Config {
         Bound::number("sip.max_calls", 1, 100_000),
         Bound::span("sip.setup_timeout", 5000, 3_600_000),
         Bound::number("media.dscp", 0, 63),
+        Bound::span("media.timeout", 10_000, 3_600_000),
+        Bound::span("calls.longest", 60_000, 2_592_000_000),
         Bound::items("trunk", 1, 1),
         Bound::span("trunk[].poll", 200, 86_400_000),
         Bound::span("health.probe_interval", 50, 5000).by_default(250),
@@ -216,13 +244,50 @@ impl Config {
         let [trunk] = self.trunk.as_slice() else {
             return Err("trunk: expected exactly one [[trunk]]".into());
         };
-        trunk_source::check_uri(&trunk.config).map_err(|error| format!("trunk[0].config: {error}"))
+        trunk_source::check_uri(&trunk.config)
+            .map_err(|error| format!("trunk[0].config: {error}"))?;
+        self.check_id()
     }
 
-    /// What the core needs of it.
-    pub fn settings(&self, sip: SocketAddr) -> Settings {
+    fn check_id(&self) -> Result<(), String> {
+        let is_name = |id: &str| InstanceAgent::parse(format!("{id};incarnation=0").as_bytes());
+        match &self.agent.id {
+            Some(id) if is_name(id).is_none_or(|read| read.id != *id) => Err(
+                "agent.id: expected 1 to 128 letters, digits or characters of -.!%*_+`'~".into(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let limits = Limits::default();
+        Limits {
+            media: self.media.timeout.map_or(limits.media, Limit::time),
+            longest: self.calls.longest.map_or(limits.longest, Limit::time),
+        }
+    }
+
+    /// The agent's name, where none is given: its SIP address, of which a token can hold no colon
+    /// and no bracket (RFC 3261 25.1).
+    fn id(&self, sip: SocketAddr) -> Box<str> {
+        let of_address = || {
+            sip.to_string()
+                .replace(':', "-")
+                .replace(['[', ']'], "")
+                .into()
+        };
+        self.agent.id.clone().unwrap_or_else(of_address)
+    }
+
+    /// What the core needs of it; `incarnation` tells this process from all others.
+    pub fn settings(&self, sip: SocketAddr, incarnation: &str) -> Settings {
         let ports = self.media.ports.ports();
         Settings {
+            agent: InstanceAgent {
+                id: self.id(sip),
+                incarnation: incarnation.into(),
+            },
+            limits: self.limits(),
             trunk: self
                 .trunk
                 .first()
@@ -311,7 +376,8 @@ config = "http://127.0.0.11:8080/trunk"
     #[test]
     fn the_example_holds_and_its_defaults_are_those_of_the_core() {
         let config = read(EXAMPLE).unwrap();
-        let settings = config.settings("127.0.0.1:5060".parse().unwrap());
+        let settings = config.settings("127.0.0.1:5060".parse().unwrap(), "9f");
+        assert_eq!(settings.agent.to_string(), "127.0.0.1-5060;incarnation=9f");
         assert_eq!(settings.ports, (20_000, 29_999));
         assert_eq!(settings.health, HealthConfig::default());
         assert_eq!(settings.moving.hold, Duration::from_secs(20));
@@ -341,7 +407,10 @@ config = "http://127.0.0.11:8080/trunk"
         }
         let settings = |text: &str| {
             let config = read(text).unwrap();
-            format!("{:?}", config.settings("127.0.0.1:5060".parse().unwrap()))
+            format!(
+                "{:?}",
+                config.settings("127.0.0.1:5060".parse().unwrap(), "0")
+            )
         };
         assert!(told.contains("retry_after_max = \"5s\""), "{told}");
         assert_eq!(settings(&told), settings(EXAMPLE));
@@ -401,7 +470,11 @@ config = "http://127.0.0.11:8080/trunk"
     fn the_drafts_window_is_an_option_with_its_own_length() {
         let failover = |text: &str| {
             let config = read(&format!("{EXAMPLE}[failover]\n{text}\n"))?;
-            Ok::<_, String>(config.settings("127.0.0.1:5060".parse().unwrap()).moving)
+            Ok::<_, String>(
+                config
+                    .settings("127.0.0.1:5060".parse().unwrap(), "9f")
+                    .moving,
+            )
         };
         let moving = failover("pacing = \"window\"\ntargets = \"uniform\"").unwrap();
         assert_eq!(
@@ -420,6 +493,33 @@ config = "http://127.0.0.11:8080/trunk"
                 "{refused}"
             );
         }
+    }
+
+    // spec: X42
+    #[test]
+    fn names_and_limits_have_bounds() {
+        let sip = "[2001:db8::7]:5060".parse().unwrap();
+        let named = read(EXAMPLE).unwrap().settings(sip, "9f").agent.to_string();
+        assert_eq!(
+            InstanceAgent::parse(named.as_bytes()).unwrap().id.as_ref(),
+            "2001-db8--7-5060"
+        );
+        for (extra, named) in [
+            ("[agent]\nid = \"a b\"", "agent.id: expected"),
+            ("[agent]\nid = \"a;b\"", "agent.id: expected"),
+            ("[calls]\nlongest = \"10s\"", "calls.longest: expected 1m"),
+        ] {
+            let error = read(&format!("{extra}\n{EXAMPLE}")).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+        let off = read(&EXAMPLE.replace("mode =", "timeout = \"off\"\nmode =")).unwrap();
+        assert_eq!(off.settings(sip, "9f").limits.media, None);
+        let short = EXAMPLE.replace("mode =", "timeout = \"2h\"\nmode =");
+        assert!(
+            read(&short)
+                .unwrap_err()
+                .contains("media.timeout: expected 10s")
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use holdline_host::{
 };
 use holdline_relay::RelayConfig;
 use holdline_wire::Time;
+use holdline_wire::token::Tokens;
 use serde::Serialize;
 use std::error::Error;
 use std::time::Duration;
@@ -36,7 +37,9 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     let sockets = SipSockets::bind(&config.sip.listen, SocketOptions::default())?;
     metrics.register(ReceiveDrops::new(sockets.inodes()));
     let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
-    let mut core = AgentCore::new(config.settings(sip), clock::seed()?);
+    // A generator of its own: the tags that the core draws must not tell the incarnation.
+    let incarnation = Tokens::new(clock::seed()?).tag();
+    let mut core = AgentCore::new(config.settings(sip, &incarnation), clock::seed()?);
     core.leave_out(&taken_by_others(config.media.address, config.media.ports));
 
     let reporter = Reporter::new(metrics);

@@ -1,8 +1,8 @@
 //! The node's configuration file; `docs/configuration.md` lists every key.
 
-use crate::core::{Far503, NodeConfig, Waits};
+use crate::core::{Far503, Limits, NodeConfig, Waits};
 use holdline_host::config::{
-    Bound, Configuration, ListenAddr, PortRange, Relation, SipTarget, check_media,
+    Bound, Configuration, Limit, ListenAddr, PortRange, Relation, SipTarget, check_media,
     optional_duration,
 };
 use holdline_host::log::LogConfig;
@@ -25,6 +25,9 @@ pub struct Config {
     pub sip: Sip,
     /// Media.
     pub media: Media,
+    /// What holds for every call.
+    #[serde(default)]
+    pub calls: Calls,
     /// The HTTP pages.
     pub http: Http,
     /// The agents.
@@ -81,6 +84,17 @@ pub struct Media {
     /// DSCP of RTP (RFC 4594): 46 by default.
     #[serde(default = "dscp")]
     pub dscp: u8,
+    /// A call in which nobody is heard for so long ends; 60 s by default.
+    #[serde(default)]
+    pub timeout: Option<Limit>,
+}
+
+/// `[calls]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calls {
+    /// The longest that a call lasts; 24 h by default.
+    pub longest: Option<Limit>,
 }
 
 /// `[http]`.
@@ -97,6 +111,9 @@ pub struct Http {
 pub struct Upstream {
     /// Networks of agents; the loopback networks by default.
     pub allow: Vec<IpNet>,
+    /// How long the calls of an agent that is gone go on (spec: X42); 30 s by default.
+    #[serde(deserialize_with = "optional_duration")]
+    pub lost_after: Option<Duration>,
 }
 
 impl Default for Upstream {
@@ -104,6 +121,7 @@ impl Default for Upstream {
         let loopback = ["127.0.0.0/8", "::1/128"];
         Upstream {
             allow: loopback.iter().filter_map(|net| net.parse().ok()).collect(),
+            lost_after: None,
         }
     }
 }
@@ -209,7 +227,10 @@ impl Configuration for Config {
         Bound::span("node.setup_timeout", 5000, 3_600_000),
         Bound::items("sip.listen", 1, 1),
         Bound::number("media.dscp", 0, 63),
+        Bound::span("media.timeout", 10_000, 3_600_000),
+        Bound::span("calls.longest", 60_000, 2_592_000_000),
         Bound::items("upstream.allow", 0, 256),
+        Bound::span("upstream.lost_after", 5000, 3_600_000),
         Bound::span("store.commit_wait", 1, 500).by_default(20),
         Bound::span("store.claim_timeout", 50, 5000).by_default(500),
         Bound::number("trunk.version", 0, i64::MAX as u64),
@@ -243,6 +264,15 @@ impl Config {
         }
     }
 
+    fn limits(&self) -> Limits {
+        let limits = Limits::default();
+        Limits {
+            lost_after: self.upstream.lost_after.unwrap_or(limits.lost_after),
+            media: self.media.timeout.map_or(limits.media, Limit::time),
+            longest: self.calls.longest.map_or(limits.longest, Limit::time),
+        }
+    }
+
     /// What the core needs of it.
     pub fn settings(&self, sip: SocketAddr, incarnation: &str, seed: [u8; 32]) -> NodeConfig {
         let ports = self.media.ports.ports();
@@ -267,6 +297,7 @@ impl Config {
                 claim: self.store.claim_timeout.unwrap_or(waits.claim),
                 ..waits
             },
+            limits: self.limits(),
         }
     }
 
@@ -382,6 +413,21 @@ instances = [
                 "dialogs.db\"",
                 "dialogs.db\"\ncommit_wait = \"400ms\"\nclaim_timeout = \"100ms\"",
                 "store.claim_timeout (100ms): expected at least store.commit_wait (400ms)",
+            ),
+            (
+                "[sip]",
+                "[upstream]\nlost_after = \"2s\"\n[sip]",
+                "upstream.lost_after: expected 5s to 1h",
+            ),
+            (
+                "[sip]",
+                "[calls]\nlongest = \"721h\"\n[sip]",
+                "calls.longest: expected 1m to 720h",
+            ),
+            (
+                "ports = ",
+                "timeout = \"5s\"\nports = ",
+                "media.timeout: expected 10s to 1h",
             ),
         ] {
             let error = read(&EXAMPLE.replace(right, wrong)).unwrap_err();

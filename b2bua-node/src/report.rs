@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 pub struct Reporter {
     placed: IntCounter,
     answered: IntCounter,
-    ended: IntCounter,
+    ended: IntCounterVec,
     refused: IntCounterVec,
     claims: IntCounterVec,
     claim_seconds: Histogram,
@@ -56,7 +56,7 @@ impl Reporter {
                 "INVITEs sent downstream for new calls.",
             ),
             answered: counter("calls_answered_total", "New calls that were answered."),
-            ended: counter("calls_ended_total", "Calls that ended."),
+            ended: labelled("calls_ended_total", "Calls that ended.", "cause"),
             refused: labelled("calls_refused_total", "INVITEs refused.", "status"),
             claims: labelled(
                 "claims_total",
@@ -109,9 +109,13 @@ impl Reporter {
                 self.answered.inc();
                 debug!(call, setup_ms = ms(*setup), "call answered");
             }
-            Event::Over { call, lasted } => {
-                self.ended.inc();
-                info!(call, lasted_s = lasted.as_secs(), "call ended");
+            Event::Over {
+                call,
+                lasted,
+                cause,
+            } => {
+                self.ended.with_label_values(&[cause]).inc();
+                info!(call, lasted_s = lasted.as_secs(), cause, "call ended");
             }
             Event::Refused { status } => {
                 self.refused.with_label_values(&[&status.to_string()]).inc();
@@ -166,6 +170,22 @@ impl Reporter {
             Event::ClaimRefused { call, status } => {
                 self.claims.with_label_values(&[&status.to_string()]).inc();
                 warn!(call, status, "call not taken over");
+            }
+            Event::AgentGone {
+                agent,
+                calls,
+                restarted,
+            } => {
+                let why = if *restarted { "restarted" } else { "silent" };
+                warn!(
+                    agent,
+                    calls,
+                    why,
+                    "the agent is gone: its calls end after upstream.lost_after unless it is heard in them"
+                );
+            }
+            Event::AgentBack { agent, calls } => {
+                info!(agent, calls, "the agent is heard again: its calls go on");
             }
             Event::StoreLate(call) => {
                 self.store_late.inc();

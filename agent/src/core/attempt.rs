@@ -309,7 +309,7 @@ impl Call {
             flow: env.flow(address),
             max_forwards: 70,
             cseq: 1,
-            headers: self.move_headers(moving),
+            headers: self.move_headers(env, moving),
             passage: Passage::new(self.kept.identity.clone(), offer),
             timers: Some(env.pacing.timers(node, env.cluster.timers(node))),
         };
@@ -345,10 +345,11 @@ impl Call {
         }
     }
 
-    fn move_headers(&self, moving: &Move) -> Vec<(Name<'static>, String)> {
+    fn move_headers(&self, env: &Env, moving: &Move) -> Vec<(Name<'static>, String)> {
         let mut headers = vec![
             (Name::Replaces, moving.replaces.to_value()),
             (Name::Supported, "replaces, timer".to_string()),
+            (Name::InstanceAgent, env.settings.agent.to_string()),
         ];
         headers.extend(self.orphan_headers());
         if let Some((seconds, near_refreshes)) = self.session_timer {

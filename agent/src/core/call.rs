@@ -13,6 +13,7 @@ use holdline_wire::header::{Name, Replaces, SessionExpires};
 use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Method, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Orphans of one call that are remembered: the newest.
@@ -174,6 +175,10 @@ pub struct Call {
     pub media: Session,
     pub phase: Phase,
     pub kept: Kept,
+    /// Where its calling server is.
+    pub caller: IpAddr,
+    /// Whether that is counted as heard in this call.
+    pub speaks: bool,
     /// The call that this one wants to replace: a transfer (spec: D32).
     pub replacing: Option<CallKey>,
     /// How often it has moved.
@@ -445,6 +450,7 @@ impl Call {
 
     /// Gives back all that the call holds.
     pub fn release(mut self, env: &mut Env, now: Time) {
+        env.callers.leave(self.caller, self.key, self.speaks);
         self.media.release(&mut env.ports, &mut env.relay);
         env.flush_relay(self.key);
         env.tags.remove(self.near.local_tag());
@@ -453,6 +459,9 @@ impl Call {
         env.timers.cancel(Timer::HoldOver(self.key));
         env.timers.cancel(Timer::Comfort(self.key));
         env.timers.cancel(Timer::SetupOver(self.key));
+        env.timers.cancel(Timer::Silent(self.key));
+        env.timers.cancel(Timer::Longest(self.key));
+        env.timers.cancel(Timer::Ask(self.key));
         let epochs: Vec<u32> = self
             .far
             .iter()

@@ -114,6 +114,7 @@ impl AgentCore {
                 call.note_session_timer(passage, true);
                 call.media.settled(&mut env.ports);
                 call.phase = Phase::Up;
+                call.limit(env, now);
                 call.kept.setup = None;
                 env.timers.cancel(Timer::SetupOver(key));
                 call.near.apply(&mut env.ctx(now), signal);

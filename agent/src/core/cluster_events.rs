@@ -138,6 +138,7 @@ impl AgentCore {
             .header(Name::To, format_args!("<sip:{addr}>"))
             .header(Name::CallId, format_args!("{random}-{}", id.0))
             .header(Name::CSeq, "1 OPTIONS")
+            .header(Name::InstanceAgent, &self.env.settings.agent)
             .finish(None);
         if let Ok(bytes) = built {
             let sent = self.env.probes.entry(node).or_default();

@@ -40,6 +40,9 @@ impl AgentCore {
             }
             None => {}
         }
+        if node.is_none() {
+            self.env.callers.heard(from.remote.ip());
+        }
         let refused = self.env.layer.refused();
         self.env.layer.receive(now, from, message);
         if self.env.layer.refused() > refused {
@@ -146,6 +149,9 @@ impl AgentCore {
                     }
                     _ => {}
                 }
+                if let Owner::Asked(key) = owner {
+                    self.caller_answered(now, key, message.status());
+                }
                 self.with_leg(now, owner, |leg, ctx| {
                     leg.on_response(ctx, client, &message, from)
                 });
@@ -160,6 +166,9 @@ impl AgentCore {
                     Owner::Left(number) => self.env.left_unanswered(now, number),
                     Owner::Told(number) => self.env.told_answered(now, number, 408),
                     _ => {}
+                }
+                if let Owner::Asked(key) = owner {
+                    self.caller_is_silent(now, key);
                 }
                 if !transport {
                     self.note_timeout(now, owner);
@@ -250,7 +259,7 @@ impl AgentCore {
                 let mut legs = call.far.iter().chain(&call.others);
                 Some(&legs.find(|far| far.epoch == epoch)?.leg)
             }
-            Owner::Left(_) | Owner::Told(_) | Owner::Nobody => None,
+            Owner::Left(_) | Owner::Told(_) | Owner::Asked(_) | Owner::Nobody => None,
         }
     }
 
@@ -285,7 +294,7 @@ impl AgentCore {
                         .map(|far| &mut far.leg),
                 )
             }
-            Owner::Left(_) | Owner::Told(_) | Owner::Nobody => return,
+            Owner::Left(_) | Owner::Told(_) | Owner::Asked(_) | Owner::Nobody => return,
         };
         if let Some(leg) = leg {
             step(leg, &mut self.env.ctx(now));
@@ -385,6 +394,7 @@ impl AgentCore {
                     self.env.ports.closed(port);
                 }
             }
+            Report::Heard { .. } | Report::Quiet { .. } => self.sound(now, &report),
         }
     }
 

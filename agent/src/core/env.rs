@@ -2,8 +2,10 @@
 
 use crate::cluster::{Cluster, NodeId, ProbeId};
 use crate::core::call::CallKey;
+use crate::core::callers::Callers;
 use crate::core::event::{Event, Out};
 use crate::core::left::Leftovers;
+use crate::core::limits::Turn;
 use crate::core::pacing::Pacing;
 use crate::core::settings::Settings;
 use crate::core::telling::Telling;
@@ -55,6 +57,8 @@ pub enum Owner {
     Left(u64),
     /// What a node is told of orphans.
     Told(u64),
+    /// A calling server's word about this call.
+    Asked(CallKey),
     /// A BYE that nobody waits for.
     Nobody,
 }
@@ -83,6 +87,14 @@ pub enum Timer {
     Comfort(CallKey),
     /// Forget this ended dialog.
     Forget(u64),
+    /// Nobody is heard in this call for too long.
+    Silent(CallKey),
+    /// This call has lasted for as long as calls may.
+    Longest(CallKey),
+    /// This call's calling server is silent for so long that it is asked.
+    Ask(CallKey),
+    /// The next calls have their turn.
+    Turns,
 }
 
 /// Everything that calls share.
@@ -109,6 +121,12 @@ pub struct Env {
     pub left: Leftovers,
     /// Orphans that nodes are told of.
     pub telling: Telling,
+    /// The calling servers.
+    pub callers: Callers,
+    /// Calls that are asked about or ended at a pace, in order.
+    pub turns: VecDeque<(CallKey, Turn)>,
+    /// When our own loop had stood still last.
+    pub late_at: Time,
     pub touched: BTreeSet<CallKey>,
     pub relay: Vec<Command>,
     pub outputs: VecDeque<Output<Out>>,
@@ -141,6 +159,9 @@ impl Env {
             probes: BTreeMap::new(),
             left: Leftovers::default(),
             telling: Telling::default(),
+            callers: Callers::default(),
+            turns: VecDeque::new(),
+            late_at: Time::ZERO,
             touched: BTreeSet::new(),
             relay: Vec::new(),
             outputs: VecDeque::new(),

@@ -3,6 +3,7 @@
 mod attempt;
 mod call;
 mod call_signals;
+mod callers;
 mod cluster_events;
 mod departure;
 mod dispatch;
@@ -11,6 +12,7 @@ mod event;
 mod failover;
 mod faults;
 mod left;
+mod limits;
 mod new_call;
 mod pacing;
 mod ports;
@@ -26,7 +28,7 @@ mod transfer;
 pub use call::CallKey;
 pub use event::{Event, In, Operator, Out, Steps};
 pub use pacing::Bounds;
-pub use settings::{Moving, Pace, Settings, Targets};
+pub use settings::{Limits, Moving, Pace, Settings, Targets};
 pub use status::{FailoverStatus, Status};
 
 use crate::cluster::Cluster;
@@ -35,6 +37,7 @@ use env::{Env, Timer};
 use holdline_leg::Signal;
 use holdline_wire::machine::{Input, Machine, Output};
 use holdline_wire::{Message, Time};
+use limits::Turn;
 use slotmap::SlotMap;
 use story::Failovers;
 
@@ -99,6 +102,10 @@ impl AgentCore {
             Timer::Comfort(key) => self.comfort(key),
             Timer::SetupOver(key) => self.setup_over(now, key),
             Timer::Forget(number) => self.env.forget(number),
+            Timer::Silent(key) => self.silent(now, key),
+            Timer::Longest(key) => self.too_long(now, key),
+            Timer::Ask(key) => self.turn(now, key, Turn::Ask),
+            Timer::Turns => self.next_turns(now),
         }
     }
 
@@ -106,7 +113,10 @@ impl AgentCore {
         match input {
             In::Media(report) => self.on_report(now, report),
             In::Trunk(document) => self.on_trunk(now, document),
-            In::LoopLate(late) => self.env.cluster.loop_late(now, late),
+            In::LoopLate(late) => {
+                self.was_late(now, late);
+                self.env.cluster.loop_late(now, late);
+            }
             In::Operator(Operator::Drain) => self.draining = true,
         }
     }

@@ -14,6 +14,7 @@ use holdline_wire::dialog::Reject;
 use holdline_wire::header::{Name, Replaces};
 use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Time, TransportKey};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What we understand when a peer requires it.
@@ -56,11 +57,12 @@ impl AgentCore {
                 .insert(near.local_tag().into(), Place::Leg(Owner::Near(key)));
             env.invites.insert(server, key);
             let media = Session::new(place, GroupId(0));
-            let call = Call::new(key, near, media, kept);
+            let call = Call::new(key, near, media, kept, from.remote.ip());
             Ok::<_, Reject>(Box::new(Call { replacing, ..call }))
         });
         match key {
             Ok(key) => {
+                self.env.callers.join(from.remote.ip(), key);
                 let patience = self.env.settings.setup_timeout;
                 self.env.timers.set(Timer::SetupOver(key), now + patience);
                 self.place(now, key);
@@ -175,7 +177,7 @@ pub(super) fn unserved(request: &Message) -> Option<(u16, Option<(Name<'static>,
 }
 
 impl Call {
-    fn new(key: CallKey, near: Leg<Owner>, media: Session, kept: Kept) -> Call {
+    fn new(key: CallKey, near: Leg<Owner>, media: Session, kept: Kept, caller: IpAddr) -> Call {
         Call {
             key,
             near,
@@ -184,6 +186,8 @@ impl Call {
             media,
             phase: Phase::Setup(Vec::new()),
             kept,
+            caller,
+            speaks: false,
             replacing: None,
             generation: 0,
             next_epoch: 0,
@@ -240,6 +244,7 @@ impl Call {
         };
         let mut headers = replaces.map_or_else(Vec::new, |named| insist(named, &mut passage));
         headers.extend(self.orphan_headers());
+        headers.push((Name::InstanceAgent, env.settings.agent.to_string()));
         let (from, to) = self.parties();
         let setup = Setup {
             request_uri: self.request_uri(address),

@@ -2,6 +2,7 @@
 
 use crate::cluster::HealthConfig;
 use crate::core::pacing::Bounds;
+use holdline_wire::header::InstanceAgent;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +11,8 @@ use std::time::Duration;
 /// The core's settings, already validated.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who we are to nodes (spec: X42): 64 random bits or more as the incarnation.
+    pub agent: InstanceAgent,
     /// The trunk's name.
     pub trunk: String,
     /// Our listening SIP address.
@@ -28,6 +31,35 @@ pub struct Settings {
     pub health: HealthConfig,
     /// Moving of calls.
     pub moving: Moving,
+    /// How long calls may go on without what.
+    pub limits: Limits,
+}
+
+/// When the agent ends a call by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Nobody is heard where both were and are to speak; 60 s. At least twice the relay's
+    /// [`holdline_relay::QUIET_AFTER`].
+    pub media: Option<Duration>,
+    /// Counted from its first answer, over all moves; 24 h.
+    pub longest: Option<Duration>,
+}
+
+impl Limits {
+    /// The least and the most that may be configured for `media`.
+    pub const MEDIA: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3600));
+    /// The same for `longest`.
+    pub const LONGEST: (Duration, Duration) =
+        (Duration::from_secs(60), Duration::from_secs(720 * 3600));
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            media: Some(Duration::from_secs(60)),
+            longest: Some(Duration::from_secs(24 * 3600)),
+        }
+    }
 }
 
 /// When the INVITEs of a dead node's calls leave.

@@ -72,7 +72,8 @@ impl Env {
             .header(Name::From, format_args!("{};tag={tag}", self.stamp.contact))
             .header(Name::To, format_args!("<sip:{address}>"))
             .header(Name::CallId, self.tokens.call_id())
-            .header(Name::CSeq, "1 OPTIONS");
+            .header(Name::CSeq, "1 OPTIONS")
+            .header(Name::InstanceAgent, &self.settings.agent);
         for (name, value) in &orphans {
             options = options.header(*name, value);
         }

@@ -53,6 +53,7 @@ impl NodeCore {
         match request.method() {
             Method::Options => {
                 if side == Side::Near {
+                    self.hear_agent(now, request, from);
                     self.take_back_all(now, request, from);
                 }
                 let refused = served(request).err();

@@ -1,5 +1,6 @@
 //! One call: its two legs, its media, and how far it is.
 
+use crate::core::agents::RunId;
 use crate::core::event::CallNumber;
 use bytes::Bytes;
 use holdline_leg::{Leg, Minted, RequestId, Setup, Signal};
@@ -94,6 +95,10 @@ pub(super) struct Call {
     pub placed: Time,
     /// The address that the upstream INVITE came from: the trunk, for now (spec: D31).
     pub trunk: Box<str>,
+    /// The process of an agent whose call it is.
+    pub owner: Option<RunId>,
+    /// Why it ended, in a word.
+    pub cause: &'static str,
     /// How often the call has moved.
     pub generation: u32,
     /// For a failover call.
@@ -143,6 +148,8 @@ impl Call {
             session,
             placed,
             trunk,
+            owner: None,
+            cause: "hangup",
             generation: 0,
             takeover: None,
             replaces: None,

@@ -92,6 +92,7 @@ impl NodeCore {
             }
             transaction::Event::Ack { message, .. } => {
                 if let Some((key, side)) = self.addressed(&message) {
+                    self.hear_side(now, key, side);
                     self.with_leg(now, key, side, |leg, ctx| leg.on_ack(ctx, &message));
                 }
             }
@@ -102,6 +103,7 @@ impl NodeCore {
                 from,
             } => match owner {
                 Owner::Leg(key, side) if self.calls.contains_key(key) => {
+                    self.hear_side(now, key, side);
                     self.with_leg(now, key, side, |leg, ctx| {
                         leg.on_response(ctx, client, &message, from);
                     });
@@ -151,6 +153,9 @@ impl NodeCore {
             Some(invite) => self.env.invites.get(&invite).copied(),
             None => self.addressed(request),
         };
+        if let Some((key, side)) = leg {
+            self.hear_side(now, key, side);
+        }
         let place_side = |place| match place {
             Place::Leg(_, side) | Place::Tomb(side) => side,
         };
@@ -202,6 +207,13 @@ impl NodeCore {
                 self.env.answer(now, side, server, 481, &[]);
             }
             (None, _) => self.out_of_dialog(now, side, server, request, from),
+        }
+    }
+
+    /// A message of the peer on `side` came in this call.
+    fn hear_side(&mut self, now: Time, key: CallKey, side: Side) {
+        if side == Side::Near {
+            self.hear_agent_of(now, key);
         }
     }
 

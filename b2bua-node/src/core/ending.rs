@@ -72,6 +72,7 @@ impl NodeCore {
         self.env.event(Event::Over {
             call: call.number,
             lasted: now.since(call.placed),
+            cause: call.cause,
         });
     }
 
@@ -83,6 +84,9 @@ impl NodeCore {
         }
         if let Some(takeover) = &call.takeover {
             self.env.claimed.remove(&takeover.named);
+        }
+        if let Some(run) = call.owner {
+            self.env.agents.leave(run, key);
         }
         self.env.tags.remove(call.near.local_tag());
         if let Some(far) = &call.far {
@@ -99,6 +103,9 @@ impl NodeCore {
             Timer::Ring,
             Timer::Leaving,
             Timer::Parting,
+            Timer::Lost,
+            Timer::Silent,
+            Timer::Longest,
         ]
         .map(|t| t(key));
         for timer in timers {

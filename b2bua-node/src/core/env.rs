@@ -1,7 +1,9 @@
 //! What all calls of the core share, and the indexes by which calls are found.
 
+use crate::core::agents::{Agents, RunId};
 use crate::core::call::{CallKey, Owner};
 use crate::core::event::{Event, Out};
+use crate::core::limits::Why;
 use crate::core::ports;
 use crate::core::settings::NodeConfig;
 use crate::core::utilization::Utilization;
@@ -54,6 +56,16 @@ pub(super) enum Timer {
     Clear,
     /// Forget a tomb.
     Forget(u64),
+    /// Look whether this agent is still heard.
+    Agent(RunId),
+    /// The calling side of this call is gone for too long.
+    Lost(CallKey),
+    /// Nobody is heard in this call for too long.
+    Silent(CallKey),
+    /// This call has lasted for as long as calls may.
+    Longest(CallKey),
+    /// The next calls end that are to.
+    Ending,
 }
 
 /// Who waits for a store operation.
@@ -69,6 +81,8 @@ pub(super) enum Asked {
     Claim(CallKey),
     /// The check after a pause.
     Check(Vec<CallKey>),
+    /// The check before the node ends calls by itself.
+    Ending(Vec<(CallKey, Why)>),
     /// A REFER of the agent that names a dialog which is not this node's.
     Refer(CallKey, RequestId, Box<Passage>),
     /// A failover call whose agent left before the reply.
@@ -110,6 +124,12 @@ pub(super) struct Env {
     pub untold: VecDeque<DialogId>,
     /// Calls without a caller, and their trunks, of which the store could not tell yet.
     pub orphans: VecDeque<(DialogId, Box<str>)>,
+    /// Who calls.
+    pub agents: Agents,
+    /// The calls that the node is to end, in order.
+    pub ending: VecDeque<(CallKey, Why)>,
+    /// When the node itself had stood still last.
+    pub late_at: Time,
     tombs: BTreeMap<u64, Box<str>>,
     next_tomb: u64,
 }
@@ -145,6 +165,9 @@ impl Env {
             claimed: BTreeMap::new(),
             untold: VecDeque::new(),
             orphans: VecDeque::new(),
+            agents: Agents::default(),
+            ending: VecDeque::new(),
+            late_at: Time::ZERO,
             tombs: BTreeMap::new(),
             next_tomb: 0,
             config,

@@ -59,6 +59,24 @@ pub enum Event {
         call: CallNumber,
         /// From the INVITE on.
         lasted: Duration,
+        /// Why, in a word: `hangup`, `no_media` ...
+        cause: &'static str,
+    },
+    /// Nothing is heard of an agent that has calls here (spec: X42).
+    AgentGone {
+        /// Its name.
+        agent: Box<str>,
+        /// How many calls it has.
+        calls: usize,
+        /// Another process speaks in its name.
+        restarted: bool,
+    },
+    /// It is heard again.
+    AgentBack {
+        /// Its name.
+        agent: Box<str>,
+        /// How many calls it has.
+        calls: usize,
     },
     /// A failover call asks for a dialog (spec: D31).
     ClaimAsked(CallNumber),

@@ -82,6 +82,10 @@ impl NodeCore {
             return;
         }
         call.phase = Phase::Up;
+        self.limit(key);
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
         let mut held = std::mem::take(&mut call.held);
         let (number, placed, generation) = (call.number, call.placed, call.generation);
         let takeover = call.takeover.take();
@@ -130,6 +134,7 @@ impl NodeCore {
             Asked::Refer(key, id, passage) => {
                 self.refer_replied(now, key, id, *passage, reply.answer);
             }
+            Asked::Ending(keys) => self.ending_replied(now, &keys, &reply.answer),
             Asked::Hangup => self.hung_up_while_claiming(now, reply.answer),
             Asked::Delete(upstream) if reply.answer == Answer::Down => {
                 self.env.take_off_later(now, upstream);

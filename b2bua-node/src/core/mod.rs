@@ -6,6 +6,7 @@
 //! store (`keeping`; for a call that rings, `noting`).
 
 mod admission;
+mod agents;
 mod call;
 mod claiming;
 mod dispatch;
@@ -15,6 +16,8 @@ mod event;
 mod far_uri;
 mod farewell;
 mod keeping;
+mod limits;
+mod lost;
 mod noting;
 mod ownership;
 mod pairing;
@@ -30,7 +33,7 @@ mod utilization;
 mod tests;
 
 pub use event::{CallNumber, Event, In, Operator, Out, Status};
-pub use settings::{Far503, NodeConfig, Waits};
+pub use settings::{Far503, Limits, NodeConfig, Waits};
 
 use call::{Call, CallKey};
 use env::{Env, Timer};
@@ -148,6 +151,11 @@ impl NodeCore {
                 Timer::Company => self.env.ask_what_waits(now),
                 Timer::Clear => self.clear(now),
                 Timer::Forget(number) => self.env.forget(number),
+                Timer::Agent(run) => self.look_for_agent(now, run),
+                Timer::Lost(key) => self.lost(now, key),
+                Timer::Silent(key) => self.silent(now, key),
+                Timer::Longest(key) => self.too_long(now, key),
+                Timer::Ending => self.end_next(now),
             }
         }
     }

@@ -70,7 +70,11 @@ impl NodeCore {
 
     /// The loop was late: if that was long enough for others to act, asks the store.
     pub(super) fn loop_was_late(&mut self, now: Time, late: Duration) {
-        if late < self.env.config.waits.pause || self.is_checking() {
+        if late < self.env.config.waits.pause {
+            return;
+        }
+        self.env.late_at = now;
+        if self.is_checking() {
             return;
         }
         self.ownership.wary_until = now + WARY;

@@ -108,6 +108,9 @@ impl NodeCore {
         let Ok(key) = made else { return Err(refused) };
         self.next_call = number;
         self.remember_invite(key, Side::Near, server);
+        if let Some(run) = self.hear_agent(now, invite, from) {
+            self.belong(key, run);
+        }
         self.env
             .timers
             .set(Timer::Ring(key), now + self.env.config.waits.ring);

@@ -77,6 +77,7 @@ impl NodeCore {
                     self.env.ports.closed(port);
                 }
             }
+            Report::Heard { .. } | Report::Quiet { .. } => self.sound(now, &report),
             Report::Tick(_) | Report::Refused { .. } => {}
         }
     }

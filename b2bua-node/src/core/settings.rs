@@ -52,6 +52,8 @@ pub struct NodeConfig {
     pub timers: Timers,
     /// The node's own waits.
     pub waits: Waits,
+    /// How long calls may go on without what.
+    pub limits: Limits,
 }
 
 impl NodeConfig {
@@ -72,6 +74,37 @@ impl NodeConfig {
             seed,
             timers: Timers::default(),
             waits: Waits::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// When the node ends a call by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Its agent is gone, and nothing is heard of the calling side (spec: X42); 30 s.
+    pub lost_after: Duration,
+    /// Nobody is heard where both were and are to speak; 60 s. At least twice the relay's
+    /// [`holdline_relay::QUIET_AFTER`].
+    pub media: Option<Duration>,
+    /// Counted from its INVITE; 24 h.
+    pub longest: Option<Duration>,
+}
+
+impl Limits {
+    /// The least and the most that may be configured for `media`.
+    pub const MEDIA: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3600));
+    /// The same for `longest`.
+    pub const LONGEST: (Duration, Duration) =
+        (Duration::from_secs(60), Duration::from_secs(720 * 3600));
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            lost_after: Duration::from_secs(30),
+            media: Some(Duration::from_secs(60)),
+            longest: Some(Duration::from_secs(24 * 3600)),
         }
     }
 }

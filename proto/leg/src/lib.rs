@@ -2,6 +2,7 @@
 //! by which the two legs of a call speak to each other: a leg never sees the other's messages.
 
 mod ack;
+mod asking;
 mod call_setup;
 mod ending;
 mod identity;

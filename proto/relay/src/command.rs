@@ -189,6 +189,22 @@ pub enum Report {
         /// When.
         at: Time,
     },
+    /// RTP comes in on this side: for the first time, or again after [`Report::Quiet`].
+    Heard {
+        /// The stream.
+        stream: StreamId,
+        /// The side.
+        side: Side,
+    },
+    /// No RTP has come in on this side for a while, where it had before: told once a silence.
+    Quiet {
+        /// The stream.
+        stream: StreamId,
+        /// The side.
+        side: Side,
+        /// When the last packet came.
+        since: Time,
+    },
     /// A socket could not be opened; the stream has no such side.
     BindFailed {
         /// The stream.

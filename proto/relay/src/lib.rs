@@ -11,6 +11,7 @@ mod gather;
 mod outbox;
 mod port;
 mod ports;
+mod quiet;
 mod relay;
 mod stream;
 mod sys;
@@ -22,6 +23,6 @@ pub use command::{
 };
 pub use outbox::ReportSink;
 pub use pool::Ports;
-pub use relay::{Relay, RelayConfig, RelayCounters, RelayHandle, SendError};
+pub use relay::{QUIET_AFTER, Relay, RelayConfig, RelayCounters, RelayHandle, SendError};
 pub use session::{Carrier, MediaError, Place, Session};
 pub use table::{Applied, Channel, Reason, Table, Verdict};

@@ -1,6 +1,6 @@
 //! Reports on their way to a bounded queue: what cannot be told again waits, ticks are merged.
 
-use crate::command::{Report, Tick};
+use crate::command::{Report, Side, StreamId, Tick};
 use crate::tally::REFUSED_A_TICK;
 use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -65,6 +65,12 @@ impl Outbox {
                     self.kept.push_back(report);
                 }
             }
+            // Of what waits, only the last word on a side counts.
+            Report::Heard { stream, side } | Report::Quiet { stream, side, .. } => {
+                let other = |kept: &Report| !is_about(kept, stream, side);
+                self.kept.retain(other);
+                self.kept.push_back(report);
+            }
             _ => self.kept.push_back(report),
         }
     }
@@ -87,6 +93,17 @@ impl Outbox {
     /// How many ticks were merged into a later one.
     pub(crate) fn merged(&self) -> u64 {
         self.merged
+    }
+}
+
+/// Whether a report says if this side is heard.
+fn is_about(report: &Report, stream: StreamId, side: Side) -> bool {
+    match *report {
+        Report::Heard { stream: s, side: o }
+        | Report::Quiet {
+            stream: s, side: o, ..
+        } => (s, o) == (stream, side),
+        _ => false,
     }
 }
 

@@ -16,6 +16,10 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// How long a side is silent before that is told: longer than the pauses of silence suppression,
+/// of which each would be news.
+pub const QUIET_AFTER: Duration = Duration::from_secs(5);
+
 /// How a relay is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct RelayConfig {
@@ -31,6 +35,8 @@ pub struct RelayConfig {
     pub receive_buffer: u32,
     /// DSCP of what is sent (RFC 4594 section 4.1: 46, expedited forwarding); `None` leaves it.
     pub dscp: Option<u8>,
+    /// Silence of a side after which it is told; 5 s. `None` where nobody wants to know.
+    pub quiet_after: Option<Duration>,
 }
 
 impl RelayConfig {
@@ -43,6 +49,7 @@ impl RelayConfig {
             queue: 8192,
             receive_buffer: 64 * 1024,
             dscp: Some(46),
+            quiet_after: Some(QUIET_AFTER),
         }
     }
 }
@@ -134,7 +141,7 @@ impl Thread {
         };
         let worker = Worker {
             thread: number,
-            table: Table::new(),
+            table: Table::with_quiet_after(config.quiet_after),
             ports: Ports::new(options),
             epoll,
             commands: receiver,

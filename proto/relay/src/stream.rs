@@ -39,6 +39,8 @@ pub(crate) struct SideState {
     pub(crate) peer: Option<Peer>,
     /// What came in here.
     pub(crate) stats: Stats,
+    /// Whether it was told that RTP comes in, and not since that it stopped.
+    pub(crate) heard: bool,
     /// When the last RTP packet did; [`Time::NEVER`] where none has: eight bytes less than an option.
     last: Time,
 }
@@ -84,6 +86,7 @@ impl SideState {
             local: None,
             peer: None,
             stats: Stats::default(),
+            heard: false,
             last: Time::NEVER,
         }
     }

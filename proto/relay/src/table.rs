@@ -2,7 +2,10 @@
 //! counted. The relay's thread and the simulated world push packets through it with their time.
 
 use crate::comfort::{Comforting, Waiting};
-use crate::command::{Comfort, Command, GroupId, Peer, Side, SideSpec, Stats, StreamId, Tick};
+use crate::command::{
+    Comfort, Command, GroupId, Peer, Report, Side, SideSpec, Stats, StreamId, Tick,
+};
+use crate::quiet::Quiet;
 use crate::stream::{Steady, Stream, usable};
 use crate::tally::Tally;
 use holdline_wire::rtp::{Dropped, Header, Malformed, is_rtcp};
@@ -74,6 +77,7 @@ pub struct Table {
     streams: HashMap<StreamId, Box<Stream>>,
     tally: Tally,
     waiting: Waiting,
+    quiet: Quiet,
     ignored: u64,
 }
 
@@ -84,6 +88,25 @@ impl Table {
     /// An empty table.
     pub fn new() -> Table {
         Table::default()
+    }
+
+    /// An empty table that tells of sides that fall silent for so long, and of those heard again.
+    pub fn with_quiet_after(after: Option<Duration>) -> Table {
+        Table {
+            quiet: Quiet::new(after),
+            ..Table::default()
+        }
+    }
+
+    /// Adds to `reports` which sides are heard, or have fallen silent, since the last time.
+    pub fn listen(&mut self, now: Time, reports: &mut Vec<Report>) {
+        self.quiet.look(now, &mut self.streams);
+        self.quiet.take(reports);
+    }
+
+    /// When to listen at the latest.
+    pub fn listen_due(&self) -> Option<Time> {
+        self.quiet.next()
     }
 
     /// Takes a command in and says what it means for the sockets.
@@ -222,6 +245,7 @@ impl Table {
 
     fn remove(&mut self, id: StreamId) -> Applied {
         self.waiting.end(id);
+        self.quiet.end(id);
         self.close_side(id, Side::Near);
         self.close_side(id, Side::Far);
         match self.streams.remove(&id) {
@@ -268,6 +292,10 @@ impl Table {
         };
         let verdict = stream.handle(now, side, channel, packet);
         let state = stream.side_mut(side);
+        if !state.heard && state.last_heard() == Some(now) {
+            state.heard = true;
+            self.quiet.heard(now, id, side);
+        }
         match verdict {
             Verdict::Forward { len, .. } if !is_rtcp(packet) => {
                 state.stats.packets += 1;

@@ -59,7 +59,12 @@ impl Worker {
         let mut buffer = [0; BUFFER];
         while !self.shared.stop.load(Ordering::Acquire) {
             let removals = (!self.table.is_empty()).then_some(removals_due);
-            let wake = [due, self.table.silence_due(), removals];
+            let wake = [
+                due,
+                self.table.silence_due(),
+                self.table.listen_due(),
+                removals,
+            ];
             let timeout = match wake.into_iter().flatten().min() {
                 _ if self.more_commands => 0,
                 Some(at) => self.millis_until(at),
@@ -67,6 +72,7 @@ impl Worker {
             };
             self.turn(timeout, &mut buffer);
             self.send_silence(&mut buffer);
+            self.table.listen(self.now(), &mut self.reports);
             if self.now() >= removals_due {
                 removals_due = self.now() + REMOVALS;
                 self.more_commands = true;

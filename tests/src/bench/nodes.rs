@@ -4,8 +4,8 @@ use super::allocations;
 use super::ends::{self, Caller, Description, Plan, Step};
 use crate::rig::Error;
 use bytes::Bytes;
-use holdline_agent::core::{AgentCore, Event, In, Moving, Out, Pace, Settings};
-use holdline_wire::header::Name;
+use holdline_agent::core::{AgentCore, Event, In, Limits, Moving, Out, Pace, Settings};
+use holdline_wire::header::{InstanceAgent, Name};
 use holdline_wire::machine::{Input, Machine, Output, TransportFault};
 use holdline_wire::{Message, Method, Time, TransportKey};
 use std::collections::VecDeque;
@@ -95,6 +95,10 @@ impl Cluster {
     /// No call yet and one node.
     fn new(calls: u32) -> Result<Cluster, Error> {
         let settings = Settings {
+            agent: InstanceAgent {
+                id: "agent-1".into(),
+                incarnation: "first".into(),
+            },
             trunk: "trunk".into(),
             sip: address(AGENT),
             allow: vec!["10.0.0.2/32".parse()?],
@@ -109,6 +113,7 @@ impl Cluster {
                 window: Duration::ZERO,
                 ..Moving::default()
             },
+            limits: Limits::default(),
         };
         let plan = Plan {
             caller: address(CALLER),

@@ -193,6 +193,30 @@ impl Rig {
         Ok(at)
     }
 
+    /// SIGKILL to the agent; it is gone on return.
+    pub fn kill_agent(&mut self) -> Result<(), Error> {
+        self.household.signal(AGENT, Sig::Kill)?;
+        self.household.reap(AGENT)?;
+        Ok(())
+    }
+
+    /// Starts the agent again, and waits until every node is alive for it.
+    pub fn start_agent(&self) -> Result<(), Error> {
+        self.launch(AGENT, "holdline-agent")?;
+        self.wait_ready(AGENT, self.block.agent_http())?;
+        self.wait_all_alive()
+    }
+
+    /// The process of a program: `agent`, `node-1` ...
+    pub fn signal(&self, name: &str, signal: Sig) -> Result<(), Error> {
+        Ok(self.household.signal(name, signal)?)
+    }
+
+    /// Whether that program runs.
+    pub fn is_running(&self, name: &str) -> bool {
+        self.household.is_running(name)
+    }
+
     /// Stops node `n` as it is (SIGSTOP); [`Rig::resume_node`] lets it run on.
     pub fn pause_node(&self, n: usize) -> Result<(), Error> {
         Ok(self.household.signal(&node_name(n), Sig::Stop)?)

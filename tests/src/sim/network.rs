@@ -108,7 +108,7 @@ impl Links {
                     links.unsent.insert(node.map(|node| NODES + node), told);
                 }
                 What::Unplugged => drop(links.cut.insert(AGENT)),
-                What::Killed(_) | What::Paused(_) | What::Drained(_) => {}
+                What::Killed(_) | What::AgentKilled | What::Paused(_) | What::Drained(_) => {}
             }
         }
         links

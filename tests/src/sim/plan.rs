@@ -118,6 +118,9 @@ pub enum Party {
 pub enum What {
     /// The node's process is killed, so that its ports refuse; afterwards it starts with nothing.
     Killed(usize),
+    /// The agent's process is killed, and its host refuses; afterwards it starts with nothing and
+    /// another incarnation.
+    AgentKilled,
     /// The node's link is cut both ways; it runs on.
     Cut(usize),
     /// The process is stopped; afterwards it goes on with all that waited in its socket.

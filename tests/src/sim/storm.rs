@@ -18,6 +18,9 @@ const OWN_TROUBLES: u8 = 30;
 /// The most that is drawn of troubles, those that come in one go counted once.
 const TROUBLES: u64 = 5;
 
+/// The purpose of the draws about the agent's death.
+const DEATH_OF_AGENT: u8 = 33;
+
 /// What is drawn in turn.
 struct Sky {
     draw: Draw,
@@ -54,6 +57,7 @@ impl Plan {
         let ends = sky.troubles.iter();
         let ends = ends.map(|trouble| trouble.at + trouble.lasts.unwrap_or_default());
         let calm = ends.max().unwrap_or(at) + REST + network.delay.1 * 10;
+        sky.draw_death_of_agent(seed, calm);
         let refusing = sky.draw.chance(150);
         let calls = (1..).take(count).map(|number| {
             let mut call = draw_call(&mut sky.draw, number, first, calm);
@@ -120,6 +124,16 @@ impl Sky {
             0 => self.draw.ms(0, 300),
             1 => self.draw.ms(300, 2500),
             _ => self.draw.ms(2500, 7000),
+        }
+    }
+
+    /// At the end of some storms, when all else is well again, the agent dies under its calls: from
+    /// draws of its own.
+    fn draw_death_of_agent(&mut self, seed: u64, calm: Time) {
+        let mut draw = Draw::new(seed, DEATH_OF_AGENT);
+        if draw.chance(150) {
+            let back = draw.chance(500).then(|| draw.ms(100, 8000));
+            self.add(calm, back, What::AgentKilled);
         }
     }
 

@@ -133,6 +133,12 @@ impl Story {
         self.trouble(What::Paused(Party::Node(node)), from, Some(lasts))
     }
 
+    /// The agent's process is killed, for ever or for a while.
+    #[must_use]
+    pub fn kill_agent(self, from: f64, lasts: Option<f64>) -> Story {
+        self.trouble(What::AgentKilled, from, lasts)
+    }
+
     /// The agent stands still.
     #[must_use]
     pub fn stop_agent(self, from: f64, lasts: f64) -> Story {

@@ -5,6 +5,7 @@ mod deaths;
 mod demo;
 mod far_end;
 mod far_refusals;
+mod lost;
 mod no_node;
 mod operator;
 mod own_torture;

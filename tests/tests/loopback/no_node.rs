@@ -26,8 +26,8 @@ struct Heard {
 }
 
 /// One end of the call.
-struct Phone {
-    ua: Ua,
+pub(crate) struct Phone {
+    pub(crate) ua: Ua,
     sip: UdpSocket,
     rtp: BTreeMap<SocketAddr, UdpSocket>,
     /// What its speech consists of.
@@ -37,13 +37,13 @@ struct Phone {
 }
 
 impl Phone {
-    fn new(at: SocketAddr, voice: u8) -> Phone {
+    pub(crate) fn new(at: SocketAddr, voice: u8) -> Phone {
         let bind = |at: SocketAddr| {
             let socket = UdpSocket::bind(at).unwrap();
             socket.set_nonblocking(true).unwrap();
             socket
         };
-        let addresses = ports(at.ip(), 40_000, 4);
+        let addresses = ports(at.ip(), 40_000, 16);
         let mut ua = Ua::new(Profile::new(at), Tokens::new([voice; 32]));
         ua.handle(Time::ZERO, Input::Other(In::Ports(addresses.clone())));
         Phone {
@@ -57,7 +57,7 @@ impl Phone {
     }
 
     /// Takes what came and does what is due.
-    fn turn(&mut self, now: Time, input: Option<Input<In>>) {
+    pub(crate) fn turn(&mut self, now: Time, input: Option<Input<In>>) {
         let mut buffer = [0; 4096];
         let local = self.sip.local_addr().unwrap();
         let mut inputs: Vec<Input<In>> = input.into_iter().collect();
@@ -93,9 +93,14 @@ impl Phone {
         }
     }
 
-    /// A packet of speech to where the call's media goes now. Each stream is a source of its own.
-    fn speak(&mut self) {
-        let Some(stream) = self.ua.stream(CALL) else {
+    /// A packet of speech to where each call's media goes now. Each stream is a source of its own.
+    pub(crate) fn speak(&mut self) {
+        let calls: Vec<_> = self.ua.calls().collect();
+        calls.into_iter().for_each(|call| self.speak_in(call));
+    }
+
+    fn speak_in(&mut self, call: u32) {
+        let Some(stream) = self.ua.stream(call) else {
             return;
         };
         let (Some(remote), socket) = (stream.remote, &self.rtp[&stream.local]) else {

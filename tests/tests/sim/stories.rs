@@ -358,3 +358,29 @@ fn a_store_that_is_gone_refuses_no_call() {
     let outcome = told_moving_nobody(story);
     assert_eq!((outcome.answered, outcome.lost()), (40, 0));
 }
+
+/// The calls of an agent that was killed end at the far end, and nothing is left on the nodes: the
+/// calling server hangs up long after it all, and nobody hears it.
+// spec: X27, X42
+#[test]
+fn a_killed_agents_calls_end_at_the_far_end() {
+    let story = Story::new(40).kill_agent(5.0, None);
+    told(story.hang_up_all(End::Caller, 70.0));
+}
+
+// spec: X27, X42
+#[test]
+fn a_restarted_agents_old_calls_end_at_the_far_end() {
+    let story = Story::new(41).kill_agent(5.0, Some(0.5));
+    told(story.hang_up_all(End::Caller, 70.0));
+}
+
+/// Nobody ends a call that is only on hold, or whose agent stood still for a while.
+// spec: X27, X42
+#[test]
+fn calls_on_hold_are_nobodys_orphans() {
+    let story = Story::new(42).calls(3).stop_agent(20.0, 12.0);
+    let story = story.all(End::Caller, Act::Hold, 5.0);
+    let outcome = told(story.hang_up_all(End::Caller, 900.0));
+    assert_eq!(outcome.lost(), 0);
+}

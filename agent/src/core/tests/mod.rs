@@ -9,6 +9,7 @@ mod faults;
 mod hang_ups;
 mod in_flight;
 mod leftovers;
+mod limits;
 mod moves;
 mod pacing;
 mod placing;

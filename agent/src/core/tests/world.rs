@@ -2,12 +2,12 @@
 //! network that loses nothing.
 
 use crate::cluster::HealthConfig;
-use crate::core::{AgentCore, Event, In, Moving, Out, Settings};
+use crate::core::{AgentCore, Event, In, Limits, Moving, Out, Settings};
 use bytes::Bytes;
 use holdline_relay::Command;
 use holdline_wire::build::{Body, Builder};
 use holdline_wire::dialog::Dialog;
-use holdline_wire::header::{InstanceState, InstanceStore, Name, Replaces};
+use holdline_wire::header::{InstanceAgent, InstanceState, InstanceStore, Name, Replaces};
 use holdline_wire::machine::{Input, Machine, Output, TransportFault};
 use holdline_wire::{Message, Method, Time, TransportKey};
 use std::collections::{BTreeSet, VecDeque};
@@ -93,6 +93,10 @@ impl World {
 
     pub fn with(count: usize, change: impl FnOnce(&mut Settings)) -> World {
         let mut settings = Settings {
+            agent: InstanceAgent {
+                id: "pbx-1".into(),
+                incarnation: "first".into(),
+            },
             trunk: "trunk".into(),
             sip: addr(AGENT),
             allow: vec!["127.0.0.1/32".parse().unwrap()],
@@ -102,6 +106,7 @@ impl World {
             setup_timeout: seconds(200),
             health: HealthConfig::default(),
             moving: Moving::default(),
+            limits: Limits::default(),
         };
         change(&mut settings);
         let node = |n: usize| Node {

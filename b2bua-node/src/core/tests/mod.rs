@@ -6,6 +6,8 @@ mod draining;
 mod failover;
 mod far_ends;
 mod hang_ups;
+mod limits;
+mod lost_agents;
 mod moved;
 mod orphans;
 mod ports;
@@ -220,7 +222,12 @@ impl Bench {
 
     /// A call that is up; the dialogs as agent and UA see them.
     fn establish(&mut self, call: &str) -> Up {
-        let invite = invite(call, "", OFFER);
+        self.establish_with(call, "")
+    }
+
+    /// The same; its INVITE says `extra` beside.
+    fn establish_with(&mut self, call: &str, extra: &str) -> Up {
+        let invite = invite(call, extra, OFFER);
         self.agent_sends(invite.clone());
         self.agent_gets("100");
         let patience = match self.mode {

@@ -3,11 +3,13 @@
 
 mod bounds;
 mod cli;
+mod limit;
 mod types;
 
 pub use bounds::{Bound, Configuration, Kind, Relation};
 pub use cli::Cli;
 pub use ipnet::IpNet;
+pub use limit::Limit;
 pub use types::{ListenAddr, PortRange, SipTarget, check_media, duration, optional_duration};
 
 use std::fmt;

@@ -2,6 +2,7 @@
 //! them, and what the relay has to be told. Pure.
 
 mod comfort;
+mod listening;
 mod mending;
 mod moving;
 
@@ -9,6 +10,7 @@ use crate::command::{Command, GroupId, Peer, Side, SideSpec, StreamId};
 use crate::pool::Ports;
 use bytes::Bytes;
 use holdline_wire::sdp::{Anchor, Media, Sdp, SdpError};
+use listening::Sound;
 use std::hash::{DefaultHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
@@ -57,6 +59,8 @@ struct Stream {
     far: u16,
     /// What the relay was told, Hz.
     clock_rate: u32,
+    /// Who is heard: near and far.
+    sound: [Sound; 2],
 }
 
 /// A description that was agreed, as its text alone: a call keeps it for hours and needs it a few
@@ -117,6 +121,8 @@ pub struct Session {
     sent_far: Sent,
     /// Whether offer and answer were completed by a final response once.
     agreed: bool,
+    /// The same since somebody asked.
+    agreed_anew: bool,
     /// The attempt to move that is under way.
     attempt: Option<u64>,
     /// Whether it may still be answered.
@@ -141,6 +147,7 @@ impl Session {
             sent_near: Sent::nothing(place.session),
             sent_far: Sent::nothing(place.session),
             agreed: false,
+            agreed_anew: false,
             attempt: None,
             awaited: false,
             told: None,
@@ -303,6 +310,7 @@ impl Session {
                 near,
                 far,
                 clock_rate,
+                sound: Default::default(),
             });
             let side = |side: Side, ip, port| SideSpec {
                 local: SocketAddr::new(ip, port),
@@ -366,7 +374,7 @@ impl Session {
     fn agree(&mut self, ports: &mut Ports, out: &mut Vec<Command>, near: Sdp, far: Sdp) {
         (self.near, self.far) = (Some(Said::of(&near)), Some(Said::of(&far)));
         self.exchange = None;
-        self.agreed = true;
+        (self.agreed, self.agreed_anew) = (true, true);
         self.close_unused(ports, out, Some(&(near, far)));
         self.settled(ports);
     }

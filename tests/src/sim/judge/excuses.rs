@@ -1,7 +1,8 @@
 //! What the rules excuse, and the calls that it meets (see `storm`).
 
+use crate::sim::host::HostId;
 use crate::sim::plan::{Party, Trouble, What};
-use crate::sim::world::{CALLEE, NODES, World};
+use crate::sim::world::{CALLEE, CALLER, NODES, World};
 use crate::ua::{CallNumber, ReplacesPolicy};
 use b2bua_node::store::Op;
 use holdline_wire::Time;
@@ -87,6 +88,23 @@ impl World {
         ends.any(|at| self.plan.troubles.iter().any(|trouble| excuse(trouble, at)))
     }
 
+    /// Whether what is left of this call at one of its ends is excused: the calling server of one
+    /// whose agent was killed may never hear of its end.
+    pub(super) fn is_left(&self, host: HostId, call: CallNumber) -> bool {
+        self.is_stranded(call) || (host == CALLER && self.is_orphaned(call))
+    }
+
+    /// Whether anything is.
+    pub(super) fn has_left(&self, host: HostId) -> bool {
+        let mut calls = self.plan.calls.iter();
+        calls.any(|call| self.is_left(host, call.number))
+    }
+
+    /// Whether its agent was killed under this call.
+    pub(in crate::sim) fn is_orphaned(&self, call: CallNumber) -> bool {
+        self.memory.orphaned.contains_key(&call)
+    }
+
     /// Whether what is left of this call at its end is excused.
     pub(super) fn is_stranded(&self, call: CallNumber) -> bool {
         let refuses = self
@@ -112,6 +130,7 @@ pub(super) fn touches(trouble: &Trouble, node: usize) -> bool {
         }
         What::Unsent(_, Some(victim)) => victim == node,
         What::StoreDown | What::Unsent(_, None) | What::Unplugged => true,
+        What::AgentKilled => false,
     }
 }
 

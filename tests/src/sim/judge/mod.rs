@@ -141,12 +141,12 @@ impl World {
             Some(Core::Ua(ua)) => [
                 (
                     "calls",
-                    ua.calls().filter(|call| !self.is_stranded(*call)).count(),
+                    ua.calls().filter(|call| !self.is_left(host, *call)).count(),
                 ),
                 ("ports", 0),
                 (
                     "client transactions",
-                    usize::from(!ua.is_idle() && !self.has_stranded()),
+                    usize::from(!ua.is_idle() && !self.has_left(host)),
                 ),
                 ("server transactions", 0),
                 ("dialogs", 0),
@@ -228,7 +228,7 @@ fn parts_from_store(what: What, host: HostId) -> bool {
             (one == Party::Store || other == Party::Store) && host_of(node) == host
         }
         What::Paused(party) => host_of(party) == host,
-        What::Killed(_) | What::StoreDown | What::Drained(_) => false,
+        What::Killed(_) | What::AgentKilled | What::StoreDown | What::Drained(_) => false,
         What::Unsent(..) | What::Unplugged => false,
     }
 }

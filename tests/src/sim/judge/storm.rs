@@ -9,6 +9,8 @@
 //! - A call that is up has at most one confirmed dialog at the downstream UA, and its media flow
 //!   both ways as its ends want, or flow again within [`World::patience`] from the moment that a
 //!   node was there for it.
+//! - Where the agent is killed, its calls end at the downstream UA and on the nodes within
+//!   [`ORPHANED`].
 //! - A call ends by a hang-up, or because its far end refuses Replaces, or because no node was
 //!   there for as long as calls are held.
 //!
@@ -43,6 +45,9 @@ pub const BLINK: Duration = Duration::from_millis(30);
 /// machine's fault, before its calls leave it (spec: X52): RTT + 1.5 s, less what losses made of it
 /// before.
 const SILENT: Duration = Duration::from_millis(750);
+/// What is left of the calls of an agent that was killed ends within this: it is silent for 5 s,
+/// its media for 5 s, and then for the 30 s of `upstream.lost_after`.
+const ORPHANED: Duration = Duration::from_secs(42);
 /// How often calls are looked at.
 pub(in crate::sim) const LOOK: u64 = 10;
 
@@ -67,6 +72,8 @@ pub struct Memory {
     pub(super) written: BTreeSet<Box<str>>,
     /// Since when a call has more than one confirmed dialog there.
     twice: BTreeMap<CallNumber, Time>,
+    /// Calls whose agent was killed, and when.
+    pub(super) orphaned: BTreeMap<CallNumber, Time>,
 }
 
 impl World {
@@ -216,6 +223,36 @@ impl World {
         }
     }
 
+    /// The agent was killed: what it knew of calls nobody knows.
+    pub(in crate::sim) fn note_orphans(&mut self) {
+        for index in 0..self.plan.calls.len() {
+            let (number, place) = (self.plan.calls[index].number, self.plan.calls[index].place);
+            let over = self.watch.call(number).told_ended > 0;
+            if place <= self.now && !over {
+                self.memory.orphaned.entry(number).or_insert(self.now);
+            }
+        }
+        self.watch.condemned.clear();
+    }
+
+    /// Orphans end in their time, where nothing else goes wrong.
+    fn look_at_orphans(&mut self) {
+        let alone = |trouble: &Trouble| trouble.what == What::AgentKilled;
+        if !self.plan.troubles.iter().all(alone) {
+            return;
+        }
+        let (now, patience) = (self.now, ORPHANED + self.patience());
+        let late = self.memory.orphaned.iter();
+        let late = late.filter(|(_, since)| now > **since + patience);
+        let left: Vec<CallNumber> = late.map(|(call, _)| *call).collect();
+        for call in left {
+            if self.ua(CALLEE).confirmed_dialogs(call) > 0 && self.memory.told.insert(call) {
+                let what = "up at the callee long after its agent was killed";
+                self.watch.fail(now, Some(call), what);
+            }
+        }
+    }
+
     /// A trouble begins or ends: whom it meets may need time again.
     pub(in crate::sim) fn disturb(&mut self, what: What) {
         for index in 0..self.plan.calls.len() {
@@ -277,6 +314,9 @@ impl World {
         if self.plan.troubles.iter().any(troubled) {
             self.memory.disturbed_setup.insert(call);
         }
+        if self.hosts[AGENT].core.is_none() {
+            self.memory.orphaned.insert(call, self.now);
+        }
     }
 
     /// Whether some node can take a call, as the agent knows.
@@ -313,6 +353,7 @@ impl World {
 
     /// Every call that is up is well, or was disturbed of late.
     pub(in crate::sim) fn look_at_calls(&mut self) {
+        self.look_at_orphans();
         let usable = (0..self.plan.nodes.len()).any(|n| self.is_usable(n));
         if usable {
             if self.now.since(self.memory.usable) > Duration::from_millis(150) {
@@ -350,6 +391,7 @@ impl World {
             if !is_settled(&seen)
                 || refuses
                 || seen.good_since.is_some()
+                || self.is_orphaned(number)
                 || self.memory.told.contains(&number)
             {
                 continue;
@@ -399,14 +441,6 @@ impl World {
         }
     }
 
-    /// Whether anything is.
-    pub(super) fn has_stranded(&self) -> bool {
-        self.plan
-            .calls
-            .iter()
-            .any(|call| self.is_stranded(call.number))
-    }
-
     /// Whether the downstream UA may have been called twice for this call.
     pub(in crate::sim) fn rings_twice(&self, call: CallNumber) -> bool {
         self.watch.seen(call).is_some_and(|seen| seen.placed > 1)
@@ -424,10 +458,19 @@ impl World {
         let seen = self.watch.call(plan.number).clone();
         let mut wrong = self.judge_refused(&plan, &seen);
         for end in [End::Caller, End::Callee] {
-            let stranded = end == End::Callee && self.is_stranded(plan.number);
+            let stranded = match end {
+                End::Callee => self.is_stranded(plan.number),
+                End::Caller => self.is_orphaned(plan.number),
+            };
             if seen.answered.contains_key(&end) && !seen.ended.contains_key(&end) && !stranded {
                 wrong.push(format!("never ended at the {end:?}"));
             }
+        }
+        if self.is_orphaned(plan.number) {
+            for what in wrong {
+                self.watch.fail(self.now, Some(plan.number), what);
+            }
+            return;
         }
         if seen.told_ended != 1 && !self.had_no_port(&seen) {
             wrong.push(format!("its end was told {} times", seen.told_ended));
@@ -505,6 +548,6 @@ fn condemns(trouble: &Trouble, node: usize) -> bool {
             victim == node && trouble.lasts.is_none_or(|lasts| lasts >= SILENT)
         }
         What::Unsent(_, None) | What::Unplugged => false,
-        What::Lossy(..) | What::StoreDown | What::Drained(_) => false,
+        What::Lossy(..) | What::StoreDown | What::Drained(_) | What::AgentKilled => false,
     }
 }

@@ -7,9 +7,10 @@ use crate::sim::world::CALLEE;
 use crate::ua::{self, Profile, Ua};
 use b2bua_node::core::{NodeConfig, NodeCore};
 use b2bua_node::store::Store;
-use holdline_agent::core::{AgentCore, Moving, Settings};
+use holdline_agent::core::{AgentCore, Limits, Moving, Settings};
 use holdline_host::config::PortRange;
 use holdline_wire::Time;
+use holdline_wire::header::InstanceAgent;
 use holdline_wire::machine::{Input, Machine};
 use holdline_wire::token::Tokens;
 use std::net::SocketAddr;
@@ -32,13 +33,20 @@ fn ends(ports: PortRange) -> (u16, u16) {
     (*ports.ports().start(), *ports.ports().end())
 }
 
-/// The agent at `sip`.
-pub(super) fn agent(plan: &Plan, sip: SocketAddr) -> AgentCore {
-    let seed = seed_bytes(plan.seed, 10);
+/// The agent at `sip`, in its `run`-th process from 0.
+pub(super) fn agent(plan: &Plan, sip: SocketAddr, run: u32) -> AgentCore {
+    // The seeds of nodes begin at 20.
+    let purpose = if run == 0 { 10 } else { 200 + run as u8 };
+    let seed = seed_bytes(plan.seed, purpose);
+    let incarnation = format!("{:016x}-{run}", plan.seed ^ 0xa6e7);
     if let Some(configured) = &plan.configured {
-        return AgentCore::new(configured.agent.settings(sip), seed);
+        return AgentCore::new(configured.agent.settings(sip, &incarnation), seed);
     }
     let settings = Settings {
+        agent: InstanceAgent {
+            id: "agent-1".into(),
+            incarnation: incarnation.into(),
+        },
         trunk: "trunk.example".to_owned(),
         sip,
         allow: vec!["10.0.0.2/32".parse().expect("a network")],
@@ -48,6 +56,7 @@ pub(super) fn agent(plan: &Plan, sip: SocketAddr) -> AgentCore {
         setup_timeout: Duration::from_secs(185),
         health: Default::default(),
         moving: Moving::default(),
+        limits: Limits::default(),
     };
     AgentCore::new(settings, seed)
 }

@@ -4,6 +4,7 @@ mod build;
 mod refusals;
 mod scenario;
 mod serving;
+mod sounds;
 mod streams;
 mod traffic;
 mod trouble;
@@ -26,6 +27,7 @@ use holdline_relay::{GroupId, Report};
 use holdline_wire::machine::TransportFault;
 use holdline_wire::{Time, TransportKey};
 use refusals::Refusals;
+use sounds::Sounds;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -125,6 +127,8 @@ pub struct World {
     pub(super) links: Links,
     /// The calls whose streams are heard of each group, with the parity of their packets.
     heard: BTreeMap<GroupId, Vec<(u64, usize)>>,
+    /// Which sides of streams are heard, as the programs' relays tell it.
+    sounds: Sounds,
     /// What comes to the agent in this tick and in later ones: streams, newest packet.
     coming: VecDeque<BTreeMap<GroupId, (u32, Time)>>,
     /// When the agent's relay ticked last.
@@ -147,7 +151,7 @@ impl World {
     pub fn new(plan: Plan, mutant: Option<Mutant>, keep: bool) -> World {
         let seed = plan.seed;
         let sip = address("10.0.0.1:5060");
-        let core = build::agent(&plan, sip);
+        let core = build::agent(&plan, sip, 0);
         let mut hosts = vec![Host::new(
             "agent",
             Core::Agent(Box::new(core)),
@@ -182,6 +186,7 @@ impl World {
             active: BTreeSet::new(),
             links: Links::default(),
             heard: BTreeMap::new(),
+            sounds: Sounds::default(),
             coming: VecDeque::new(),
             ticked: Time::ZERO,
             stopped: Time::ZERO,

@@ -78,6 +78,9 @@ impl World {
         if self.quiet {
             return;
         }
+        if self.ticks.is_multiple_of(LOOK) {
+            self.tell_silences();
+        }
         if self.ticks.is_multiple_of(LOOK) && self.plan.disaster().is_none() {
             self.look_at_calls();
         }
@@ -151,6 +154,7 @@ impl World {
     /// Finds out whose packets arrive, over both programs' relays.
     pub(super) fn follow_media(&mut self) {
         self.heard.clear();
+        self.sounds.forget();
         self.refusals.clear();
         let since = self
             .plan
@@ -168,6 +172,7 @@ impl World {
             let flows = (there, back);
             self.watch.judge_media(self.now, call, flows, since);
         }
+        self.tell_sounds();
     }
 
     /// Whether packets of `from` arrive at `to`; counts what the agent hears on the way.
@@ -191,6 +196,9 @@ impl World {
             };
             if hop.side != side {
                 return false;
+            }
+            if side == Side::Near || self.plan.calls[call].sound != Sound::Never {
+                self.sounds.hear((hop.host, hop.stream, hop.side));
             }
             if hop.host == AGENT
                 && hop.side == Side::Far

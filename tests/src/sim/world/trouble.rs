@@ -1,9 +1,9 @@
 //! Troubles begin and end: links close, processes die, stand still and go on.
 
-use super::World;
+use super::{World, build};
 use crate::sim::host::{Core, HostId, Item};
 use crate::sim::network::{Links, host_of};
-use crate::sim::plan::{Party, Rules, What};
+use crate::sim::plan::{Document, Party, Rules, What};
 use crate::sim::world::{AGENT, NODES};
 use b2bua_node::core::Operator;
 
@@ -28,6 +28,12 @@ impl World {
             self.relays.close_all(victim);
             self.samples.forget(victim);
         }
+        if what == What::AgentKilled {
+            self.note_orphans();
+            self.hosts[AGENT].kill();
+            self.relays.close_all(AGENT);
+            self.samples.forget(AGENT);
+        }
     }
 
     pub(super) fn finish(&mut self, index: usize) {
@@ -46,6 +52,7 @@ impl World {
             What::Drained(node) if !self.is_active(what) => {
                 self.tell_operator(node, Operator::Resume);
             }
+            What::AgentKilled if !self.is_active(what) => self.restart_agent(),
             What::Paused(party) if !self.is_active(what) => self.resume(host_of(party)),
             _ => {}
         }
@@ -68,6 +75,17 @@ impl World {
                 self.stopped = self.now;
             }
         }
+    }
+
+    /// A new process of the agent: it knows the trunk, and no call.
+    fn restart_agent(&mut self) {
+        let (sip, run) = (self.hosts[AGENT].sip, self.hosts[AGENT].run);
+        let core = build::agent(&self.plan, sip, run);
+        self.hosts[AGENT].core = Some(Core::Agent(Box::new(core)));
+        self.hosts[AGENT].paused = self.quiet;
+        self.ticked = self.now;
+        self.document(&Document::default());
+        self.wake(AGENT);
     }
 
     fn is_active(&self, what: What) -> bool {
