@@ -94,6 +94,14 @@ plant user-dropped b2bua-node/src/core/far_uri.rs \
     'let known = SipUri::parse(target).filter(|_| !holdline_wire::planted("user-dropped"));
     let Some(own) = known else {'
 
+plant early-goodbye b2bua-node/src/core/replaced.rs \
+    'let patience = self.env.config.waits.replaced;' \
+    'let mut patience = self.env.config.waits.replaced;
+        if holdline_wire::planted("early-goodbye") { patience = Default::default(); }'
+plant place-freed-by-183 agent/src/core/dispatch.rs \
+    'message.status() >= 200 {' \
+    'message.status() >= (if holdline_wire::planted("place-freed-by-183") { 183 } else { 200 }) {'
+
 cargo build --profile checked --quiet -p holdline-tests --bin holdline-sim
 cp "$target/checked/holdline-sim" "$copy/sound"
 (

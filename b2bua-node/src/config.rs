@@ -135,6 +135,51 @@ pub struct Downstream {
     /// What agents are told where the far end says 503: `"500"` by default, or `"pass"`.
     #[serde(default)]
     pub far_503: Far503,
+    /// How many INVITEs with Replaces it may owe an answer at a time, over all nodes (spec: X57).
+    #[serde(default)]
+    pub replaces_in_flight: ReplacesInFlight,
+}
+
+/// `"auto"` or a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplacesInFlight {
+    /// The agent goes by what the downstream UA says of itself, and by how quickly it answers.
+    #[default]
+    Auto,
+    /// So many.
+    AtMost(u32),
+}
+
+impl ReplacesInFlight {
+    const EXPECTED: &'static str = "downstream.replaces_in_flight: expected \"auto\" or 1 to 1000";
+
+    fn number(self) -> Option<u32> {
+        match self {
+            ReplacesInFlight::Auto => None,
+            ReplacesInFlight::AtMost(most) => Some(most),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ReplacesInFlight {
+    fn deserialize<D: serde::Deserializer<'de>>(value: D) -> Result<ReplacesInFlight, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(i64),
+            Word(String),
+        }
+        // A number that came by the environment is a word.
+        let number = match Either::deserialize(value) {
+            Ok(Either::Word(word)) if word == "auto" => return Ok(ReplacesInFlight::Auto),
+            Ok(Either::Word(word)) => word.parse().ok(),
+            Ok(Either::Number(number)) => u32::try_from(number).ok(),
+            Err(_) => None,
+        };
+        let number = number.filter(|most| (1..=1000).contains(most));
+        let refused = || serde::de::Error::custom(ReplacesInFlight::EXPECTED);
+        number.map(ReplacesInFlight::AtMost).ok_or_else(refused)
+    }
 }
 
 /// `[store]`: see [`Waits`] for the defaults.
@@ -286,6 +331,7 @@ impl Config {
             target: self.downstream.target.socket.to_string().into(),
             downstream: self.downstream.target.socket,
             far_503: self.downstream.far_503,
+            replaces_in_flight: self.downstream.replaces_in_flight.number(),
             incarnation: incarnation.into(),
             // Known once the store is open.
             store: None,
@@ -390,6 +436,25 @@ instances = [
         assert_eq!(read.uri, "http://127.0.0.11:8080/trunk");
         let active: Vec<bool> = read.instances.iter().map(|i| i.active).collect();
         assert_eq!(active, [true, false]);
+    }
+
+    // spec: X57
+    #[test]
+    fn what_the_far_end_may_owe_is_a_number_or_found_out() {
+        let told = |value: &str| {
+            let target = "target = \"sip:127.0.0.1:5091\"";
+            let keys = format!("{target}\nreplaces_in_flight = {value}");
+            let config = read(&EXAMPLE.replace(target, &keys))?;
+            let settings = config.settings("127.0.0.11:5060".parse().unwrap(), "abcd", [0; 32]);
+            Ok::<_, String>(settings.replaces_in_flight)
+        };
+        assert_eq!(told("\"auto\""), Ok(None));
+        assert_eq!(told("1"), Ok(Some(1)));
+        assert_eq!(told("1000"), Ok(Some(1000)));
+        for refused in ["0", "1001", "-1", "\"many\"", "true"] {
+            let error = told(refused).unwrap_err();
+            assert!(error.contains("expected \"auto\" or 1 to 1000"), "{error}");
+        }
     }
 
     #[test]

@@ -25,6 +25,9 @@ impl AgentCore {
     /// Sends the failover INVITE of a call to a node that was not tried yet; a call that still
     /// rang when its node died is placed again.
     pub(super) fn launch(&mut self, now: Time, key: CallKey) {
+        if self.is_held(key) {
+            return self.wait_for_far_end(now, key);
+        }
         self.env.stay(key);
         let exclude = self.asked(key);
         let store: Option<Box<str>> = self.store_of(key).map(Into::into);
@@ -54,6 +57,7 @@ impl AgentCore {
         let patience = (answer_time * 4).min(moving.progress).max(moving.attempt);
         match call.attempt(env, now, node) {
             Ok(epoch) => {
+                env.far_end_asked(now, call.far_end, node, (key, epoch));
                 env.timers.set(Timer::Attempt(key, epoch), now + patience);
                 if let Some(story) = self.failovers.story(failover) {
                     story.first_invite.get_or_insert(now);
@@ -220,6 +224,7 @@ impl AgentCore {
         call.outlive_others(env, now);
         call.orphans.clear();
         call.generation += 1;
+        call.moved_at = Some(now);
         call.phase = Phase::Up;
         let Some(node) = call.far.as_ref().map(|far| far.node) else {
             return;

@@ -4,6 +4,7 @@ use crate::cluster::NodeId;
 use crate::core::env::{Env, Owner, Place, Timer};
 use crate::core::event::Event;
 use crate::core::left::Left;
+use crate::core::pacing::FarEndId;
 use crate::core::refusal::Refusal;
 use bytes::Bytes;
 use holdline_leg::{Leg, Passage, RequestId, Signal};
@@ -127,6 +128,8 @@ pub struct Move {
     pub hangup: Option<Box<Passage>>,
     /// The relay was told to send silence to the calling server.
     pub comforted: bool,
+    /// That it waits too long for its far end was told (spec: X57).
+    pub late: bool,
 }
 
 /// The provisional responses that the calling server got.
@@ -198,6 +201,10 @@ pub struct Call {
     /// Its attempts that died with their nodes, as the nodes knew them, newest last: they may
     /// still ring, or even have been answered (spec: X26, X27).
     pub orphans: Vec<DialogId>,
+    /// Whom it has at its far end, as its nodes tell (spec: X57).
+    pub far_end: FarEndId,
+    /// When it moved last.
+    pub moved_at: Option<Time>,
     /// When a node last disowned the call's dialog and the call moved for it.
     pub disowned_at: Option<Time>,
     /// How many of its ports turned out to be another socket's.
@@ -456,6 +463,7 @@ impl Call {
         env.tags.remove(self.near.local_tag());
         env.invites.remove(&self.kept.server);
         env.stay(self.key);
+        env.pacing.far_ends.unseat(self.far_end);
         env.timers.cancel(Timer::HoldOver(self.key));
         env.timers.cancel(Timer::Comfort(self.key));
         env.timers.cancel(Timer::SetupOver(self.key));

@@ -15,6 +15,9 @@ use std::time::Duration;
 /// A call that moved because its dialog was disowned does not move again for that so soon.
 const DISOWNED_REST: Duration = Duration::from_secs(60);
 
+/// A hang-up by the far end so soon after a move is counted by itself.
+const JUST_MOVED: Duration = Duration::from_secs(1);
+
 /// Whether a request may carry an offer (RFC 3261 14, RFC 3311).
 fn may_offer(method: &Method) -> bool {
     matches!(method, Method::Invite | Method::Update)
@@ -377,6 +380,9 @@ impl Call {
                 }
             }
             Signal::End { cause, passage } => {
+                if *cause == EndCause::Peer {
+                    self.note_hangup(env, now);
+                }
                 self.phase = Phase::Over;
                 if *cause == EndCause::Gone && passage.headers.is_empty() {
                     *passage = Passage::reason("SIP;cause=481;text=\"Far end lost the call\"");
@@ -385,6 +391,18 @@ impl Call {
             _ => {}
         }
         self.near.apply(&mut env.ctx(now), signal);
+    }
+
+    /// The far end hung up: rarely a person's doing, where the call has just moved.
+    fn note_hangup(&mut self, env: &mut Env, now: Time) {
+        let after = self.moved_at.map(|at| now.since(at));
+        if let Some(after) = after.filter(|after| *after <= JUST_MOVED)
+            && matches!(self.phase, Phase::Up)
+        {
+            self.cause = "hangup_after_move";
+            let call = self.near.call_id().into();
+            env.event(Event::HangupAfterMove { call, after });
+        }
     }
 
     /// A far leg that is not in charge any more: an answer that comes now is declined.

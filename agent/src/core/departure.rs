@@ -5,12 +5,18 @@ use crate::cluster::NodeId;
 use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, Phase};
 use crate::core::env::{Env, Timer};
-use crate::core::pacing::{Bounds, Home, Rank};
+use crate::core::event::Event;
+use crate::core::pacing::{Bounds, FarEndId, Home, Rank};
 use crate::core::refusal::{Whose, retry_after};
 use crate::core::settings::{Pace, Targets};
 use holdline_wire::header::{InstanceRefusal, Name};
 use holdline_wire::{Message, Method, Time};
+use std::time::Duration;
 
+/// A call whose far end is full is looked at again this often; it leaves as soon as that has room.
+const LOOK_AT_FAR_END: Duration = Duration::from_millis(250);
+/// A call that has waited for its far end for so long is told of (spec: X57).
+const LATE: Duration = Duration::from_secs(2);
 /// So many calls that no node with room takes are passed over, not more: the others wait for the
 /// same nodes.
 const PASSED_OVER_MAX: usize = 16;
@@ -18,11 +24,26 @@ const PASSED_OVER_MAX: usize = 16;
 impl AgentCore {
     /// The call leaves when a node has room for it, at the latest `by` then.
     pub(super) fn depart(&mut self, key: CallKey, by: Time) {
-        let adaptive = self.env.settings.moving.pacing == Pace::Adaptive;
-        if let Some(call) = self.calls.get(key).filter(|_| adaptive) {
-            self.env.pacing.line_up(call.rank(), key);
+        if self.env.settings.moving.pacing == Pace::Adaptive {
+            self.line_up_now(key);
         }
         self.env.timers.set(Timer::Launch(key), by);
+    }
+
+    /// Puts the call into the line. One that has had no answer from its far end, while that owes as
+    /// much as it may, stands behind the others: what keeps this answer away may keep the next one
+    /// away too, and each such attempt holds up all of them (spec: X57).
+    fn line_up_now(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get(key) else {
+            return;
+        };
+        let unanswered = call.far.as_ref().is_some_and(|far| !far.leg.is_over());
+        let rank = match unanswered && self.is_held(key) {
+            true => call.rank().max(Rank::Up),
+            false => call.rank(),
+        };
+        let far = call.replaces_at();
+        self.env.pacing.line_up(rank, key, far);
     }
 
     /// One more attempt of a call that waits already: as soon as a node has room for it, and after
@@ -46,6 +67,9 @@ impl AgentCore {
 
     /// The time of a call has come: it leaves, or stands in line for its next attempt.
     pub(super) fn departure_due(&mut self, now: Time, key: CallKey) {
+        if self.is_held(key) {
+            return self.wait_for_far_end(now, key);
+        }
         let waited = self.env.pacing.leave(key);
         let call = self.calls.get(key);
         let moving = call.is_some_and(|call| matches!(call.phase, Phase::Moving(_)));
@@ -59,17 +83,54 @@ impl AgentCore {
     pub(super) fn let_leave(&mut self, now: Time) {
         let homes = self.env.homes(now, &[], None);
         let bounds = self.env.settings.moving.bounds;
+        // There, only calls stand in line whose time has come and whose far end was full.
+        let any_node = self.env.settings.moving.pacing == Pace::Window;
         let (mut place, mut passed_over) = (None, 0);
-        while passed_over < PASSED_OVER_MAX && self.env.pacing.has_room(now, &homes, &bounds) {
+        while passed_over < PASSED_OVER_MAX
+            && (any_node || self.env.pacing.has_room(now, &homes, &bounds))
+        {
             let Some((next, key)) = self.env.pacing.behind(place) else {
                 return;
             };
-            if self.may_leave(now, key, &homes, &bounds) {
+            if self.env.pacing.is_held(key) {
+                self.env.pacing.park(key);
+            } else if any_node || self.may_leave(now, key, &homes, &bounds) {
                 self.launch(now, key);
             } else {
                 passed_over += 1;
                 place = Some(next);
             }
+        }
+    }
+
+    /// Whether the call moves, and its far end owes as much as it may (spec: X57).
+    pub(super) fn is_held(&self, key: CallKey) -> bool {
+        let far = self.calls.get(key).and_then(|call| call.replaces_at());
+        far.is_some_and(|far| self.env.pacing.far_ends.is_full(far))
+    }
+
+    /// The call's time has come, and its far end has no room for it.
+    pub(super) fn wait_for_far_end(&mut self, now: Time, key: CallKey) {
+        self.line_up_now(key);
+        let (env, Some(call)) = (&mut self.env, self.calls.get_mut(key)) else {
+            return;
+        };
+        let far = call.replaces_at();
+        env.pacing.park(key);
+        env.timers.set(Timer::Launch(key), now + LOOK_AT_FAR_END);
+        let (Phase::Moving(moving), Some(far)) = (&mut call.phase, far) else {
+            return;
+        };
+        if now.since(moving.since) >= LATE && !std::mem::replace(&mut moving.late, true) {
+            let failover = moving.failover;
+            let (far_end, first) = env.pacing.far_ends.tell(far);
+            let call = call.near.call_id().into();
+            env.event(Event::MoveLate {
+                failover,
+                call,
+                far_end,
+                first,
+            });
         }
     }
 
@@ -182,6 +243,11 @@ impl Env {
 }
 
 impl Call {
+    /// The far end that it asks to replace a dialog, where it moves.
+    pub fn replaces_at(&self) -> Option<FarEndId> {
+        matches!(self.phase, Phase::Moving(_)).then_some(self.far_end)
+    }
+
     /// Its place among those that leave a node (spec: X23).
     pub fn rank(&self) -> Rank {
         match &self.phase {

@@ -11,7 +11,7 @@ use crate::core::refusal::{Refusal, Whose};
 use holdline_leg::Leg;
 use holdline_relay::{Report, StreamId};
 use holdline_wire::build::Builder;
-use holdline_wire::header::Name;
+use holdline_wire::header::{InstanceFarEnd, Name};
 use holdline_wire::machine::Output;
 use holdline_wire::message::ParseError;
 use holdline_wire::transaction::{self, ServerId};
@@ -170,6 +170,9 @@ impl AgentCore {
                 if let Owner::Asked(key) = owner {
                     self.caller_is_silent(now, key);
                 }
+                if let Owner::Far(key, epoch) = owner {
+                    self.env.pacing.no_final_answer((key, epoch));
+                }
                 if !transport {
                     self.note_timeout(now, owner);
                 }
@@ -307,6 +310,11 @@ impl AgentCore {
         let Owner::Far(key, epoch) = owner else {
             return;
         };
+        if *message.method() == Method::Invite && message.status() >= 200 {
+            let accepted = message.status() < 300;
+            self.env.pacing.final_answer(now, (key, epoch), accepted);
+            self.note_far_end(key, message);
+        }
         let call = self.calls.get_mut(key);
         let Some(far) = call.and_then(|call| call.far_leg(epoch)) else {
             return;
@@ -334,6 +342,17 @@ impl AgentCore {
             self.env.cluster.troubled(now, node, Trouble::Unavailable);
         }
         self.note_room(now, node, (key, epoch), message);
+    }
+
+    /// A node's 2xx names the call's far end (spec: X57).
+    fn note_far_end(&mut self, key: CallKey, message: &Message) {
+        let told = message.header(Name::InstanceFarEnd);
+        if let Some(told) = told.and_then(InstanceFarEnd::parse)
+            && message.status() < 300
+            && let Some(call) = self.calls.get_mut(key)
+        {
+            call.far_end = self.env.pacing.far_ends.seat(call.far_end, &told);
+        }
     }
 
     /// A node answered nothing at all to a request in its time: it is asked whether it lives

@@ -6,7 +6,7 @@ use crate::core::callers::Callers;
 use crate::core::event::{Event, Out};
 use crate::core::left::Leftovers;
 use crate::core::limits::Turn;
-use crate::core::pacing::Pacing;
+use crate::core::pacing::{Attempt, FarEndId, Pacing};
 use crate::core::settings::Settings;
 use crate::core::telling::Telling;
 use bytes::Bytes;
@@ -85,6 +85,8 @@ pub enum Timer {
     HoldOver(CallKey),
     /// This call has waited so long for a node that its calling server is sent silence.
     Comfort(CallKey),
+    /// Attempts whose final answer never came give up their places at their far ends.
+    FarEnds,
     /// Forget this ended dialog.
     Forget(u64),
     /// Nobody is heard in this call for too long.
@@ -230,6 +232,30 @@ impl Env {
                 self.attempts.remove(&node);
             }
             self.cluster.attempts_changed(node, left);
+        }
+    }
+
+    /// An attempt that asks `far` to replace a dialog left through `node` (spec: X57).
+    pub fn far_end_asked(&mut self, now: Time, far: FarEndId, node: NodeId, attempt: Attempt) {
+        self.pacing.far_ends.sent(now, far, node, attempt);
+        self.watch_far_ends();
+    }
+
+    /// The node is held for dead: what it has asked of far ends is not waited for as long.
+    pub fn far_ends_forsaken(&mut self, node: NodeId) {
+        self.pacing.far_ends.node_died(node);
+        self.watch_far_ends();
+    }
+
+    /// Far ends have had their time for an answer.
+    pub fn far_ends_due(&mut self, now: Time) {
+        self.pacing.far_ends_due(now);
+        self.watch_far_ends();
+    }
+
+    fn watch_far_ends(&mut self) {
+        if let Some(at) = self.pacing.far_ends.next() {
+            self.timers.set(Timer::FarEnds, at);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What goes into the core and comes out of it beside SIP messages.
 
 use crate::cluster::{NodeId, NodeStore, Verdict};
+use crate::core::pacing::FarEndTold;
 use holdline_relay::{Command, Report};
 use holdline_wire::machine::LocalFault;
 use std::net::SocketAddr;
@@ -166,6 +167,25 @@ pub enum Event {
         call: Box<str>,
         /// The last refusal, 0 where there was none.
         status: u16,
+    },
+    /// A call has waited so long for its far end, which is asked to take only so many over at a
+    /// time, that it cannot be called protected (spec: X57).
+    MoveLate {
+        /// The failover.
+        failover: u64,
+        /// The call.
+        call: Box<str>,
+        /// Whom it waits for.
+        far_end: FarEndTold,
+        /// Whether it is the first of those that wait for this far end.
+        first: bool,
+    },
+    /// The far end hung up a moment after the call had moved.
+    HangupAfterMove {
+        /// The call.
+        call: Box<str>,
+        /// How long after.
+        after: Duration,
     },
     /// No call of the failover is moving any more.
     FailoverDone {

@@ -28,6 +28,7 @@ impl AgentCore {
         if self.env.settings.moving.dry_run {
             return self.withhold(now, node, verdict, whose);
         }
+        self.env.far_ends_forsaken(node);
         self.end_attempts(now, node, &whose);
         self.env.tell_others(now, node);
         let line = self.line_of(now, node, &whose);
@@ -205,6 +206,7 @@ impl AgentCore {
             cause: None,
             hangup: call.farewell.take(),
             comforted: false,
+            late: false,
         };
         let epoch = old.epoch;
         old.leg.abandon(&mut self.env.layer);

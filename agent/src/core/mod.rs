@@ -27,7 +27,7 @@ mod transfer;
 
 pub use call::CallKey;
 pub use event::{Event, In, Operator, Out, Steps};
-pub use pacing::Bounds;
+pub use pacing::{Bounds, FarEndTold};
 pub use settings::{Limits, Moving, Pace, Settings, Targets};
 pub use status::{FailoverStatus, Status};
 
@@ -101,6 +101,7 @@ impl AgentCore {
             Timer::HoldOver(key) => self.hold_over(now, key),
             Timer::Comfort(key) => self.comfort(key),
             Timer::SetupOver(key) => self.setup_over(now, key),
+            Timer::FarEnds => self.env.far_ends_due(now),
             Timer::Forget(number) => self.env.forget(number),
             Timer::Silent(key) => self.silent(now, key),
             Timer::Longest(key) => self.too_long(now, key),

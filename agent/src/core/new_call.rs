@@ -5,6 +5,7 @@ use crate::core::AgentCore;
 use crate::core::call::{Call, CallKey, Callee, FarLeg, Kept, Phase};
 use crate::core::env::{Env, Owner, Place, Timer};
 use crate::core::event::Event;
+use crate::core::pacing::FarEndId;
 use crate::core::ports;
 use bytes::Bytes;
 use holdline_leg::{Leg, Passage, Setup};
@@ -197,6 +198,8 @@ impl Call {
             far_asked: Default::default(),
             farewell: None,
             orphans: Vec::new(),
+            far_end: FarEndId::default(),
+            moved_at: None,
             disowned_at: None,
             refused_ports: 0,
             unopened: None,

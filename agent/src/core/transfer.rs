@@ -51,12 +51,24 @@ impl AgentCore {
     /// just moving, when it has moved.
     pub(super) fn place_transfer(&mut self, now: Time, key: CallKey, replaced: CallKey) {
         let seat = self.seat_of(replaced);
+        let far_end = self.calls.get(replaced).map(|call| call.far_end);
+        let far_end = far_end.unwrap_or_default();
         let (env, Some(call)) = (&mut self.env, self.calls.get_mut(key)) else {
             return;
         };
         env.touched.insert(key);
         match seat {
-            Seat::At(node, replaces) => self.place_at(now, key, node, Some(&replaces)),
+            // It asks the same of the far end as a move does (spec: X57).
+            Seat::At(..) if env.pacing.far_ends.is_full(far_end) => {
+                env.timers.set(Timer::Launch(key), now + LOOK_AGAIN);
+            }
+            Seat::At(node, replaces) => {
+                self.place_at(now, key, node, Some(&replaces));
+                let far = self.calls.get(key).and_then(|call| call.far.as_ref());
+                if let Some(attempt) = far.map(|far| (key, far.epoch)) {
+                    self.env.far_end_asked(now, far_end, node, attempt);
+                }
+            }
             Seat::Moving => env.timers.set(Timer::Launch(key), now + LOOK_AGAIN),
             Seat::Over => call.refuse_near(env, now, 603, Passage::default()),
         }

@@ -2,7 +2,7 @@
 
 mod nodes;
 
-use crate::core::{Event, Status};
+use crate::core::{Event, FarEndTold, Status};
 use holdline_host::Metrics;
 use holdline_host::trunk_source::Failure;
 use nodes::{BUCKETS, Nodes};
@@ -19,6 +19,8 @@ pub struct Reporter {
     refused: IntCounterVec,
     moved: IntCounter,
     lost: IntCounter,
+    late: IntCounter,
+    hangups_after_move: IntCounter,
     move_seconds: Histogram,
     nodes: Nodes,
     stores: IntGauge,
@@ -66,6 +68,14 @@ impl Reporter {
             ),
             moved: counter("calls_moved_total", "Calls moved to another node."),
             lost: counter("calls_lost_total", "Calls that could not be moved."),
+            late: counter(
+                "calls_moving_late_total",
+                "Calls that waited over 2 s to move, since their far end is asked few at a time.",
+            ),
+            hangups_after_move: counter(
+                "hangups_after_move_total",
+                "Calls that their far end hung up within 1 s of a move.",
+            ),
             move_seconds,
             nodes: Nodes::new(metrics),
             stores: gauge(
@@ -162,6 +172,17 @@ impl Reporter {
                 self.lost.inc();
                 warn!(failover, %call, status, "call lost");
             }
+            Event::MoveLate {
+                failover,
+                call,
+                far_end,
+                first,
+            } => self.late(failover, &call, &far_end, first),
+            Event::HangupAfterMove { call, after } => {
+                self.hangups_after_move.inc();
+                warn!(%call, after_ms = ms(after), "the far end hung up just after the call had \
+                    moved: where that happens again and again it cannot take calls over properly");
+            }
             Event::Ignored { from, reason } => self.ignored(from, reason),
             Event::PortRefused { local, errno } => {
                 self.ports_refused.inc();
@@ -195,6 +216,27 @@ impl Reporter {
             }
             other => self.nodes.event(other),
         }
+    }
+
+    fn late(&self, failover: u64, call: &str, far_end: &FarEndTold, first: bool) {
+        self.late.inc();
+        if !first {
+            return tracing::debug!(failover, call, "the call waits for its far end");
+        }
+        let address = far_end.address.map(|address| address.to_string());
+        let far_end_is = address.unwrap_or_else(|| "unknown, no node has named it".to_owned());
+        let product = far_end.product.as_deref().unwrap_or("unknown");
+        let (waiting, at_a_time) = (far_end.waiting, far_end.at_a_time);
+        warn!(
+            failover,
+            far_end = far_end_is,
+            product,
+            waiting,
+            at_a_time,
+            "calls have waited 2 s to be moved: their far end is asked to take over only so many at \
+             a time, since more may stop it for good; they hear silence meanwhile. If this far end \
+             bears more, set downstream.replaces_in_flight at the nodes"
+        );
     }
 
     fn ignored(&self, from: SocketAddr, reason: &'static str) {

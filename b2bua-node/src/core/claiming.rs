@@ -165,6 +165,7 @@ impl NodeCore {
         // It may be a later dialog than the one that was named.
         takeover.replaced = record.upstream.clone();
         call.replaces = Some(record.upstream.clone());
+        self.env.replaced.asked(&record.downstream);
         takeover.record = Some(record);
         call.phase = Phase::Replacing;
         let passage = Passage::new(Vec::new(), Some(answer));
@@ -214,8 +215,9 @@ impl NodeCore {
         match status {
             404 | 484 if self.ask_in_other_form(now, key) => {}
             // RFC 3891 section 3: the dialog is over. Its UA may still be saying so to the dead node.
+            // Or it has just gone to another attempt, in which a BYE at once would end it.
             603 => {
-                self.end_old_dialog(now, key, Owner::Nobody);
+                self.owe_farewell(now, key);
                 self.delete_replaced(now, key);
                 self.fail_because(now, key, 603, 603, "the far end had hung up");
             }
@@ -293,10 +295,11 @@ impl NodeCore {
         };
         let Some(takeover) = call.takeover.as_ref().filter(|_| fits) else {
             self.delete_replaced(now, key);
+            self.owe_farewell(now, key);
             return self.fail(now, key, 488, "downstream's media does not fit");
         };
         let passage = Passage::new(passage.headers, Some(takeover.answer.clone()));
-        self.end_replaced(now, key);
+        self.owe_farewell(now, key);
         self.keep(
             now,
             key,

@@ -6,6 +6,7 @@ use crate::core::{Event, NodeCore};
 use bytes::Bytes;
 use holdline_leg::{Ctx, Leg};
 use holdline_relay::Side;
+use holdline_wire::dialog::DialogId;
 use holdline_wire::header::Name;
 use holdline_wire::machine::Output;
 use holdline_wire::message::ParseError;
@@ -51,7 +52,10 @@ impl NodeCore {
     /// dialog and comes from an address of that, or a dialog that moved away, whose tag nobody can
     /// guess (spec: X40). Responses are matched by their branch.
     fn is_welcome(&self, message: &Message, from: TransportKey) -> bool {
-        !message.is_request() || self.env.side_of(from).is_some() || self.belongs(message, from)
+        !message.is_request()
+            || self.env.side_of(from).is_some()
+            || self.belongs(message, from)
+            || self.env.replaced.knows(&DialogId::of_request(message))
     }
 
     fn belongs(&self, message: &Message, from: TransportKey) -> bool {
@@ -156,6 +160,7 @@ impl NodeCore {
         if let Some((key, side)) = leg {
             self.hear_side(now, key, side);
         }
+        let replaced = self.ends_replaced(request);
         let place_side = |place| match place {
             Place::Leg(_, side) | Place::Tomb(side) => side,
         };
@@ -187,6 +192,8 @@ impl NodeCore {
             (None, Some(Place::Tomb(_))) if *request.method() == Method::Bye => {
                 self.env.answer(now, side, server, 200, &[]);
             }
+            // The run before this one had it, or the node that was here before.
+            (None, None) if replaced => self.env.answer(now, Side::Far, server, 200, &[]),
             // spec: X39. The run before this one may have known the dialog, and a 481 would end a
             // call that is just being moved; the downstream UA asks again.
             (None, _)

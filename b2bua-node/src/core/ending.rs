@@ -84,6 +84,9 @@ impl NodeCore {
         }
         if let Some(takeover) = &call.takeover {
             self.env.claimed.remove(&takeover.named);
+            if let Some(record) = &takeover.record {
+                self.env.replaced.forget(&record.downstream);
+            }
         }
         if let Some(run) = call.owner {
             self.env.agents.leave(run, key);

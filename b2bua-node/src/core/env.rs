@@ -5,6 +5,7 @@ use crate::core::call::{CallKey, Owner};
 use crate::core::event::{Event, Out};
 use crate::core::limits::Why;
 use crate::core::ports;
+use crate::core::replaced::Replaced;
 use crate::core::settings::NodeConfig;
 use crate::core::utilization::Utilization;
 use crate::store::{Op, StoreRequest};
@@ -48,6 +49,8 @@ pub(super) enum Timer {
     Leaving(CallKey),
     /// The downstream UA does not say that it has heard of the call's end.
     Parting(CallKey),
+    /// The UA of a replaced dialog has had its time to end it.
+    Replaced(u64),
     /// A store operation counts as lost.
     Asked(u64),
     /// Store operations have waited for company long enough.
@@ -109,6 +112,8 @@ pub(super) struct Env {
     pub by_stream: HashMap<StreamId, CallKey>,
     /// The dialogs that calls of this node are taking over just now, as the INVITEs name them.
     pub claimed: BTreeMap<DialogId, CallKey>,
+    /// Downstream dialogs that they replace.
+    pub replaced: Replaced,
     /// Commands that a session has just made.
     pub relay: Vec<Command>,
     pub outputs: VecDeque<Output<Out>>,
@@ -163,6 +168,7 @@ impl Env {
             store_looked: Time::ZERO,
             draining: false,
             claimed: BTreeMap::new(),
+            replaced: Replaced::default(),
             untold: VecDeque::new(),
             orphans: VecDeque::new(),
             agents: Agents::default(),

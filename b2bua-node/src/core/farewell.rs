@@ -16,8 +16,6 @@ const CSEQ_STEP: u32 = 1 << 20;
 /// The highest number that leaves the next generations room below 2^31.
 const CSEQ_LAST: u32 = (1 << 31) - CSEQ_STEP;
 
-/// The Reason of a BYE in a downstream dialog that was replaced (spec: X28).
-const REPLACED: &str = "SIP;cause=200;text=\"moved\"";
 const HUNG_UP: &str = "SIP;cause=200;text=\"hung up during a move\"";
 /// The Reason of a BYE in a downstream dialog that its UA would not have replaced (spec: X33).
 const NOT_MOVED: &str = "SIP;cause=503;text=\"failover failed\"";
@@ -57,6 +55,7 @@ impl NodeCore {
         match signal {
             Signal::Answer { .. } => {
                 self.delete_replaced(now, key);
+                self.owe_farewell(now, key);
                 let passage = Passage::reason(HUNG_UP);
                 self.apply(
                     now,
@@ -109,6 +108,7 @@ impl NodeCore {
             .get_mut(key)
             .and_then(|call| call.takeover.as_mut());
         if let Some(record) = takeover.and_then(|takeover| takeover.record.take()) {
+            self.env.replaced.forget(&record.downstream);
             let left = self.phase(key) == Some(Phase::Leaving);
             let reason = if left { HUNG_UP } else { NOT_MOVED };
             self.farewell_for(now, &record, reason, owner);
@@ -140,16 +140,6 @@ impl NodeCore {
             },
         };
         self.say_bye(now, dialog, reason, owner);
-    }
-
-    /// The downstream UA accepted the take-over: its old dialog ends here too, since some peers
-    /// leave it up, and others say BYE to the dead node for half a minute and send it RTP
-    /// meanwhile (spec: X28). A peer that has ended it answers 481, which nobody waits for.
-    pub(super) fn end_replaced(&mut self, now: Time, key: CallKey) {
-        let takeover = self.calls.get(key).and_then(|call| call.takeover.as_ref());
-        if let Some(record) = takeover.and_then(|takeover| takeover.record.clone()) {
-            self.farewell(now, &record, REPLACED);
-        }
     }
 
     fn say_bye(&mut self, now: Time, mut dialog: Dialog, reason: &str, owner: Owner) {

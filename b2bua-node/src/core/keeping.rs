@@ -13,7 +13,8 @@ use std::sync::Arc;
 impl NodeCore {
     /// The downstream UA has answered: the upstream 2xx, `answer`, goes when the store has the
     /// call, or 20 ms later all the same.
-    pub(super) fn keep(&mut self, now: Time, key: CallKey, answer: Signal) {
+    pub(super) fn keep(&mut self, now: Time, key: CallKey, mut answer: Signal) {
+        self.name_far_end(key, &mut answer);
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };

@@ -13,6 +13,7 @@ mod dispatch;
 mod ending;
 mod env;
 mod event;
+mod far_end;
 mod far_uri;
 mod farewell;
 mod keeping;
@@ -25,6 +26,7 @@ mod parting;
 mod placing;
 mod ports;
 mod refusing;
+mod replaced;
 mod settings;
 mod transfer;
 mod utilization;
@@ -89,9 +91,10 @@ impl NodeCore {
     }
 
     /// How many tags of ours are known: two for each call that has both legs, and those of
-    /// dialogs that moved away; and how many dialogs are just being taken over.
+    /// dialogs that moved away; and how many dialogs are just being taken over, or were and may
+    /// be up still.
     pub fn dialogs(&self) -> usize {
-        self.env.tags.len() + self.env.claimed.len()
+        self.env.tags.len() + self.env.claimed.len() + self.env.replaced.len()
     }
 
     /// Operations that wait for the store's reply.
@@ -147,6 +150,7 @@ impl NodeCore {
                 }
                 Timer::Leaving(key) => self.give_up_leaving(now, key),
                 Timer::Parting(key) => self.parted(now, key),
+                Timer::Replaced(number) => self.farewell_due(now, number),
                 Timer::Asked(id) => self.store_is_silent(now, id),
                 Timer::Company => self.env.ask_what_waits(now),
                 Timer::Clear => self.clear(now),

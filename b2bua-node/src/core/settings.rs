@@ -41,6 +41,9 @@ pub struct NodeConfig {
     pub downstream: SocketAddr,
     /// What becomes of the downstream UA's 503 (spec: X53).
     pub far_503: Far503,
+    /// How many INVITEs with Replaces the downstream UA may owe an answer at a time (spec: X57);
+    /// `None`: the agent finds out.
+    pub replaces_in_flight: Option<u32>,
     /// What tells this run of the node from all others (spec: X39): 64 random bits or more, as
     /// a token.
     pub incarnation: Box<str>,
@@ -69,6 +72,7 @@ impl NodeConfig {
             target: downstream.to_string().into(),
             downstream,
             far_503: Far503::default(),
+            replaces_in_flight: None,
             incarnation: incarnation.into(),
             store: None,
             seed,
@@ -128,6 +132,9 @@ pub struct Waits {
     /// For the downstream UA to say that it has heard of a hang-up, before the agent is told so
     /// (spec: X27); 1 s: a BYE that is lost is repeated after half of it.
     pub parting: Duration,
+    /// For a downstream UA to end a dialog of its own that was replaced, before it gets a BYE there
+    /// (spec: X28); 1 s.
+    pub replaced: Duration,
     /// For the store's word that it keeps a call, before it is asked again: 250 ms the first
     /// time, then twice as long, never longer than `store`.
     pub keep: Duration,
@@ -154,6 +161,7 @@ impl Default for Waits {
             retry: Duration::from_secs(1),
             ring: Duration::from_secs(185),
             parting: Duration::from_secs(1),
+            replaced: Duration::from_secs(1),
             keep: Duration::from_millis(250),
             leaving: Duration::from_secs(32),
             pause: Duration::from_secs(1),

@@ -319,6 +319,10 @@ fn profile(side: Side, options: &Options) -> Profile {
     profile.media = options.media != MediaMode::None;
     if side == Side::Callee {
         profile.replaces = options.callee_replaces;
+        profile.server.clone_from(&options.callee_server);
+        profile.replaces_delay = options.replaces_delay;
+        profile.moving = options.callee_moving;
+        profile.freezes_beyond = options.freeze_beyond;
     }
     profile
 }

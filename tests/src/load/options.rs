@@ -75,6 +75,19 @@ pub struct Options {
     /// What the callee does with Replaces: accept, unsupported, silent or a status such as 403.
     #[arg(long, default_value = "accept", value_parser = replaces_policy)]
     pub callee_replaces: ReplacesPolicy,
+    /// What the callee says of itself in Server.
+    #[arg(long)]
+    pub callee_server: Option<String>,
+    /// How long the callee takes to answer an INVITE with Replaces.
+    #[arg(long, default_value = "0", value_parser = duration)]
+    pub replaces_delay: Duration,
+    /// How long after that answer a BYE in the replaced dialog still ends the call at the callee.
+    #[arg(long, default_value = "0", value_parser = duration)]
+    pub callee_moving: Duration,
+    /// The callee answers nothing any more once more than so many INVITEs with Replaces wait for
+    /// its answer at a time.
+    #[arg(long)]
+    pub freeze_beyond: Option<usize>,
     /// How long to wait for all calls to be up, after the last was placed.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub setup_timeout: Duration,

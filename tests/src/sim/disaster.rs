@@ -2,8 +2,8 @@
 
 use super::draw::Draw;
 use super::plan::{
-    AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Scarce, Step, Trouble,
-    What, at_ms,
+    AFTERMATH, Act, CallPlan, Conditions, Document, End, FarEnd, Party, Plan, Rules, Scarce, Step,
+    Trouble, What, at_ms,
 };
 use crate::ua::CallNumber;
 use holdline_wire::Time;
@@ -96,6 +96,7 @@ impl Plan {
             rules: Rules::Disaster(disaster),
             nodes: vec![2000; 3],
             one_address,
+            far_end: draw_far_end(seed, count),
             calls,
             troubles,
             network,
@@ -113,6 +114,23 @@ impl Plan {
             end: plan.last_hangup() + AFTERMATH,
             ..plan
         }
+    }
+}
+
+/// Some far ends bear one INVITE with Replaces at a time: few enough calls then that all are back
+/// within two seconds. Others take their time to leave a dialog that was replaced.
+fn draw_far_end(seed: u64, calls: usize) -> FarEnd {
+    let mut draw = Draw::new(seed, 34);
+    let delay = draw.ms(1, 25);
+    match draw.below(4) {
+        0 | 1 if calls <= 16 => FarEnd::asterisk(delay),
+        2 => FarEnd {
+            delay,
+            moving: Duration::from_millis(100),
+            freezes_beyond: Some(32),
+            ..FarEnd::default()
+        },
+        _ => FarEnd::default(),
     }
 }
 

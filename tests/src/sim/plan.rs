@@ -171,6 +171,31 @@ pub struct Document {
     pub broken: bool,
 }
 
+/// How the downstream UA takes INVITEs with Replaces, and what it says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FarEnd {
+    /// Its Server header.
+    pub server: Option<String>,
+    /// How long it takes to answer one.
+    pub delay: Duration,
+    /// For so long after that a BYE in the old dialog ends the call.
+    pub moving: Duration,
+    /// With more of them unanswered at a time it answers nothing any more.
+    pub freezes_beyond: Option<usize>,
+}
+
+impl FarEnd {
+    /// One that says that it is an Asterisk, and takes so long to answer: it freezes at two.
+    pub fn asterisk(delay: Duration) -> FarEnd {
+        FarEnd {
+            server: Some("Asterisk PBX 22.1.0".to_owned()),
+            delay,
+            moving: Duration::from_millis(100),
+            freezes_beyond: Some(1),
+        }
+    }
+}
+
 /// What the network does to every datagram.
 #[derive(Clone, Debug)]
 pub struct Conditions {
@@ -260,6 +285,8 @@ pub struct Plan {
     pub nodes: Vec<usize>,
     /// Whether all nodes share one IP address.
     pub one_address: bool,
+    /// The downstream UA.
+    pub far_end: FarEnd,
     /// The calls, in the order they are placed.
     pub calls: Vec<CallPlan>,
     /// What goes wrong.

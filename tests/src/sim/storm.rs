@@ -3,8 +3,8 @@
 
 use super::draw::Draw;
 use super::plan::{
-    AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Scarce, Sound, Step,
-    Trouble, What, at_ms,
+    AFTERMATH, Act, CallPlan, Conditions, Document, End, FarEnd, Party, Plan, Rules, Scarce, Sound,
+    Step, Trouble, What, at_ms,
 };
 use crate::ua::{CallNumber, ContactUser, Refusing, ReplacesPolicy};
 use holdline_wire::Time;
@@ -67,13 +67,14 @@ impl Plan {
             call
         });
         let mut calls: Vec<CallPlan> = calls.collect();
-        draw_far_end(seed, &mut calls);
+        draw_refusals(seed, &mut calls);
         let capacity = |draw: &mut Draw| count + 10 + draw.below(200) as usize;
         let plan = Plan {
             seed,
             rules: Rules::Storm,
             nodes: (0..nodes).map(|_| capacity(&mut sky.draw)).collect(),
             one_address: nodes <= 3 && sky.draw.chance(200),
+            far_end: draw_far_end(seed, count, &network),
             calls,
             troubles: sky.troubles,
             network,
@@ -87,6 +88,26 @@ impl Plan {
             end: plan.last_hangup() + AFTERMATH,
             ..plan
         }
+    }
+}
+
+/// Some far ends bear little at a time; with much loss or delay such a move cannot be judged.
+fn draw_far_end(seed: u64, calls: usize, network: &Conditions) -> FarEnd {
+    let mut draw = Draw::new(seed, 34);
+    let calm = network.loss <= 5 && network.delay.1 <= Duration::from_millis(20);
+    let delay = draw.ms(1, 25);
+    match draw.below(4) {
+        // Where a trouble keeps an answer away for 2 s the next call follows all the same.
+        0 | 1 if calm && calls <= 16 => FarEnd {
+            freezes_beyond: Some(3),
+            ..FarEnd::asterisk(delay)
+        },
+        2 => FarEnd {
+            delay,
+            moving: Duration::from_millis(100),
+            ..FarEnd::default()
+        },
+        _ => FarEnd::default(),
     }
 }
 
@@ -259,7 +280,7 @@ impl Sky {
 
 /// In some storms the far end looks users up before it reads Replaces, or refuses some calls, or
 /// their moves for the moment.
-fn draw_far_end(seed: u64, calls: &mut [CallPlan]) {
+fn draw_refusals(seed: u64, calls: &mut [CallPlan]) {
     let mut draw = Draw::new(seed, 32);
     if draw.chance(300) {
         let contact = [ContactUser::Nobody, ContactUser::Trunk][draw.below(2) as usize];

@@ -2,8 +2,8 @@
 //! Times are seconds from the start; calls are up by the third and hung up at the end.
 
 use super::plan::{
-    AFTERMATH, Act, CallPlan, Conditions, Document, End, Party, Plan, Rules, Scarce, Step, Trouble,
-    What, at_ms,
+    AFTERMATH, Act, CallPlan, Conditions, Document, End, FarEnd, Party, Plan, Rules, Scarce, Step,
+    Trouble, What, at_ms,
 };
 use super::{Outcome, run_plan};
 use crate::ua::{ContactUser, Refusing};
@@ -33,6 +33,7 @@ impl Story {
             rules: Rules::Storm,
             nodes: vec![2000; 3],
             one_address: false,
+            far_end: FarEnd::default(),
             calls: Vec::new(),
             troubles: Vec::new(),
             network: Conditions {
@@ -95,6 +96,13 @@ impl Story {
     pub fn loss_percent(mut self, loss: u64) -> Story {
         self.plan.network.loss = loss * 10;
         self.plan.network.rtp_loss = loss * 10;
+        self
+    }
+
+    /// The downstream UA takes INVITEs with Replaces like this.
+    #[must_use]
+    pub fn far_end(mut self, far_end: FarEnd) -> Story {
+        self.plan.far_end = far_end;
         self
     }
 

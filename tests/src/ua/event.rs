@@ -225,6 +225,8 @@ pub struct Counts {
     pub byes_received: u32,
     /// INVITEs with Replaces that took a dialog's place.
     pub replaces_accepted: u32,
+    /// BYEs that came in a replaced dialog before the call had left it.
+    pub byes_too_early: u32,
     /// INVITEs with Replaces that were refused.
     pub replaces_refused: u32,
     /// The number in a Replaces INVITE's URIs was another call's than the dialog it named.
@@ -253,6 +255,7 @@ impl Counts {
         self.updates_received += other.updates_received;
         self.byes_received += other.byes_received;
         self.replaces_accepted += other.replaces_accepted;
+        self.byes_too_early += other.byes_too_early;
         self.replaces_refused += other.replaces_refused;
         self.replaces_of_other_call += other.replaces_of_other_call;
         self.duplicate_calls += other.duplicate_calls;

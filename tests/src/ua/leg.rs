@@ -74,6 +74,8 @@ pub(super) struct Leg {
     pub(super) reinvite_due: bool,
     /// The BYE in progress ends a replaced dialog: nobody is told how it went.
     pub(super) quiet: bool,
+    /// The leg that has replaced this one, in which the call is still.
+    pub(super) replaced_by: Option<LegId>,
 }
 
 impl Leg {
@@ -108,6 +110,7 @@ impl Leg {
             bye_due: false,
             reinvite_due: false,
             quiet: false,
+            replaced_by: None,
         }
     }
 

@@ -65,6 +65,10 @@ enum Timer {
     Ring(LegId),
     /// Try the re-INVITE again (RFC 3261 14.1).
     Retry(LegId),
+    /// Answer the INVITE that made the first leg and is to replace the second.
+    Replace(LegId, LegId),
+    /// The call has left the leg for the one that replaced it.
+    Moved(LegId),
 }
 
 /// One user agent with any number of calls.
@@ -84,6 +88,10 @@ pub struct Ua {
     next_leg: LegId,
     next_unnumbered: CallNumber,
     counts: Counts,
+    /// INVITEs with Replaces that wait for their answer, and the most that did at a time.
+    replacing: BTreeMap<LegId, LegId>,
+    most_replacing: usize,
+    frozen: bool,
 }
 
 impl Ua {
@@ -105,6 +113,9 @@ impl Ua {
             next_leg: 1,
             next_unnumbered: 1 << 31,
             counts: Counts::default(),
+            replacing: BTreeMap::new(),
+            most_replacing: 0,
+            frozen: false,
         }
     }
 
@@ -126,7 +137,9 @@ impl Ua {
     /// How many dialogs of `call`, early or confirmed, are live. More than one is a fault of
     /// whoever is between the two ends.
     pub fn live_dialogs(&self, call: CallNumber) -> usize {
-        self.legs_of(call).filter(|leg| leg.is_live()).count()
+        let legs = self.calls.get(&call).map(|call| call.legs.as_slice());
+        let counts = |id: &&LegId| self.counts_as_live(**id);
+        legs.unwrap_or_default().iter().filter(counts).count()
     }
 
     /// How many dialogs of `call` are confirmed and live.
@@ -184,6 +197,16 @@ impl Ua {
         self.calls.get(&call)?.invite.as_ref()
     }
 
+    /// How many INVITEs with Replaces waited for their final answers at a time, at most.
+    pub fn most_replacing(&self) -> usize {
+        self.most_replacing
+    }
+
+    /// Whether it answers nothing any more.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
     /// How many RTP addresses are left.
     pub fn ports_left(&self) -> usize {
         self.ports.len()
@@ -208,7 +231,13 @@ impl Ua {
         legs.iter()
             .rev()
             .copied()
-            .find(|id| self.legs.get(id).is_some_and(Leg::is_live))
+            .find(|id| self.counts_as_live(*id))
+    }
+
+    /// Whether the leg is live and no mere wish to replace another one.
+    fn counts_as_live(&self, id: LegId) -> bool {
+        let live = self.legs.get(&id).is_some_and(Leg::is_live);
+        live && !self.replacing.contains_key(&id)
     }
 
     fn call_mut(&mut self, call: CallNumber) -> &mut Call {
@@ -236,6 +265,10 @@ impl Ua {
         let supported = match self.profile.replaces {
             ReplacesPolicy::Unsupported => "outbound",
             _ => "replaces",
+        };
+        let message = match &self.profile.server {
+            Some(server) => message.header(Name::Server, server),
+            None => message,
         };
         message
             .header(Name::Contact, contact)
@@ -296,6 +329,8 @@ impl Ua {
         match timer {
             Timer::Ring(leg) => self.answer(now, leg),
             Timer::Retry(leg) => self.reinvite_if_due(now, leg),
+            Timer::Replace(new, old) => self.replace(now, new, old),
+            Timer::Moved(old) => self.moved(now, old),
         }
     }
 
@@ -321,8 +356,11 @@ impl Ua {
         let Some(leg) = self.legs.remove(&id) else {
             return;
         };
-        for timer in [Timer::Ring(id), Timer::Retry(id)] {
+        for timer in [Timer::Ring(id), Timer::Retry(id), Timer::Moved(id)] {
             self.timers.cancel(timer);
+        }
+        if let Some(old) = self.replacing.remove(&id) {
+            self.timers.cancel(Timer::Replace(id, old));
         }
         for unacked in &leg.unacked {
             self.layer.acked(unacked.server);
@@ -370,6 +408,9 @@ impl Machine for Ua {
     type Out = Out;
 
     fn handle(&mut self, now: Time, input: Input<In>) {
+        if self.frozen {
+            return;
+        }
         match input {
             Input::Message { from, bytes } => self.on_message(now, from, bytes),
             Input::Fault { key, .. } => self.layer.transport_failed(now, key),
@@ -389,6 +430,9 @@ impl Machine for Ua {
     }
 
     fn poll_deadline(&self) -> Option<Time> {
+        if self.frozen {
+            return None;
+        }
         [self.layer.poll_deadline(), self.timers.next()]
             .into_iter()
             .flatten()

@@ -64,6 +64,16 @@ pub struct Profile {
     /// Whether it looks the Request-URI's user up before it reads Replaces: 404 unless that is one
     /// by which calls are called.
     pub looks_up: bool,
+    /// What it says of itself in Server.
+    pub server: Option<String>,
+    /// How long it takes to answer an INVITE with Replaces that it accepts.
+    pub replaces_delay: Duration,
+    /// How long after that answer the call is still in its old dialog: a BYE that comes there
+    /// meanwhile ends the call in both. It leaves the old dialog then, and not at once.
+    pub moving: Duration,
+    /// With more INVITEs with Replaces at a time that have no final answer it answers nothing any
+    /// more, for good.
+    pub freezes_beyond: Option<usize>,
     /// Payload numbers that it offers; 101 stands for telephone-event.
     pub formats: Vec<u8>,
     /// Milliseconds of sound in a packet, as its descriptions say.
@@ -89,6 +99,10 @@ impl Profile {
             replaces: ReplacesPolicy::Accept,
             contact: ContactUser::Call,
             looks_up: false,
+            server: None,
+            replaces_delay: Duration::ZERO,
+            moving: Duration::ZERO,
+            freezes_beyond: None,
             formats: vec![8, 0, 101],
             ptime: 20,
             media: true,

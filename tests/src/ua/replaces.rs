@@ -1,7 +1,7 @@
 //! An INVITE with Replaces, as RFC 3891 has the one who receives it act.
 
-use super::leg::{LegId, State};
-use super::{DialogId, Message, Name, Out, ReplacesPolicy, Time, Ua};
+use super::leg::{Leg, LegId, State};
+use super::{By, DialogId, Message, Name, Out, ReplacesPolicy, Time, Timer, Ua};
 use holdline_wire::header::Replaces;
 
 impl Ua {
@@ -58,8 +58,29 @@ impl Ua {
         }
     }
 
-    /// Answers the INVITE of leg `new` at once and ends leg `old` with BYE.
+    /// The INVITE of leg `new` is to replace leg `old`: it is answered at once, or when it is due.
+    pub(super) fn replace_in_time(&mut self, now: Time, new: LegId, old: LegId) {
+        self.replacing.insert(new, old);
+        self.most_replacing = self.most_replacing.max(self.replacing.len());
+        let most = self.profile.freezes_beyond.unwrap_or(usize::MAX);
+        if self.replacing.len() > most {
+            self.frozen = true;
+        } else if self.profile.replaces_delay.is_zero() {
+            self.replace(now, new, old);
+        } else {
+            let at = now + self.profile.replaces_delay;
+            self.timers.set(Timer::Replace(new, old), at);
+        }
+    }
+
+    /// Answers the INVITE of leg `new` and ends leg `old` with BYE.
     pub(super) fn replace(&mut self, now: Time, new: LegId, old: LegId) {
+        self.replacing.remove(&new);
+        let up = |leg: &Leg| leg.state == State::Up && !leg.bye_due;
+        if !self.legs.get(&old).is_some_and(up) {
+            // Its user hung up while the INVITE waited for its answer.
+            return self.decline(now, new, 603);
+        }
         let unfinished = {
             let leg = &self.legs[&old];
             leg.reinvite_due || leg.client.is_some()
@@ -76,7 +97,44 @@ impl Ua {
             new: new_id,
             stream,
         });
-        self.leg(old).quiet = true;
-        self.bye(now, old);
+        let moving = self.profile.moving;
+        let leg = self.leg(old);
+        leg.quiet = true;
+        if moving.is_zero() {
+            return self.bye(now, old);
+        }
+        leg.replaced_by = Some(new);
+        leg.state = State::Ending;
+        self.timers.set(Timer::Moved(old), now + moving);
+    }
+
+    /// The call has left leg `old`.
+    pub(super) fn moved(&mut self, now: Time, old: LegId) {
+        if let Some(leg) = self.legs.get_mut(&old) {
+            leg.replaced_by = None;
+            self.bye(now, old);
+        }
+    }
+
+    /// A BYE came in leg `old`, in which the call still is, though leg `new` is answered: it ends
+    /// in both.
+    pub(super) fn lose_both(&mut self, now: Time, old: LegId, new: LegId) {
+        self.close_leg(now, old);
+        if self.legs.get(&new).is_some_and(Leg::is_live) {
+            let leg = self.leg(new);
+            leg.ended_by = By::Peer;
+            let call = leg.call;
+            self.call_mut(call).counts.byes_too_early += 1;
+            self.bye(now, new);
+        }
+    }
+
+    /// Nothing comes of the INVITE of leg `new`, and nobody hears of it but its sender.
+    pub(super) fn decline(&mut self, now: Time, new: LegId, status: u16) {
+        if let Some(server) = self.legs.get(&new).and_then(|leg| leg.server) {
+            self.answer_invite(now, new, server, status);
+        }
+        self.counts.replaces_refused += 1;
+        self.close_leg(now, new);
     }
 }

@@ -93,7 +93,11 @@ impl Ua {
     ) {
         let leg = &self.legs[&id];
         let (call, live, early) = (leg.call, leg.is_live(), leg.server);
+        let replaced_by = leg.replaced_by;
         self.respond(now, server, message, from, 200, None, call, None);
+        if let Some(new) = replaced_by {
+            return self.lose_both(now, id, new);
+        }
         if !live {
             return;
         }
@@ -121,6 +125,7 @@ impl Ua {
         let tag = found.as_ref().map(|(_, tag)| tag.as_str());
         self.respond(now, server, message, from, 200, tag, 0, None);
         match found {
+            Some((id, _)) if self.replacing.contains_key(&id) => self.decline(now, id, 487),
             Some((id, _)) => {
                 self.answer_invite(now, id, invite, 487);
                 self.end(now, id, By::Peer, message.text(Name::Reason), 487);
@@ -163,7 +168,7 @@ impl Ua {
         }
         match self.open_incoming(server, message, from, replaced) {
             Ok(id) => match replaced {
-                Some(old) => self.replace(now, id, old),
+                Some(old) => self.replace_in_time(now, id, old),
                 None => self.ring(now, id),
             },
             Err(status) => self.refuse_request(now, server, message, from, status, &[]),
@@ -304,7 +309,7 @@ impl Ua {
         self.end(now, id, By::Local, None, status);
     }
 
-    fn answer_invite(&mut self, now: Time, id: LegId, server: ServerId, status: u16) {
+    pub(super) fn answer_invite(&mut self, now: Time, id: LegId, server: ServerId, status: u16) {
         let leg = &self.legs[&id];
         let (invite, tag) = (leg.invite.clone(), leg.local_tag.clone());
         let (call, from) = (leg.call, leg.flow());

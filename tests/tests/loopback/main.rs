@@ -4,6 +4,7 @@ mod announced;
 mod deaths;
 mod demo;
 mod far_end;
+mod far_ends;
 mod far_refusals;
 mod lost;
 mod no_node;

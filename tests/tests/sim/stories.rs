@@ -3,10 +3,11 @@
 //! back in time, every end explained, nothing left.
 
 use holdline_tests::sim::Outcome;
-use holdline_tests::sim::plan::{Act, End, Party, Scarce, What};
+use holdline_tests::sim::plan::{Act, End, FarEnd, Party, Scarce, What};
 use holdline_tests::sim::story::Story;
 use holdline_tests::ua::{ContactUser, Refusing};
 use holdline_wire::machine::LocalFault;
+use std::time::Duration;
 
 /// The story's outcome, in which no rule was broken.
 fn told(story: Story) -> Outcome {
@@ -383,4 +384,38 @@ fn calls_on_hold_are_nobodys_orphans() {
     let story = story.all(End::Caller, Act::Hold, 5.0);
     let outcome = told(story.hang_up_all(End::Caller, 900.0));
     assert_eq!(outcome.lost(), 0);
+}
+
+/// Forty calls, and as many of them as are on the dead node are asked of the far end in turn; it
+/// would freeze at two, and a BYE in an old dialog within 100 ms would end the call.
+// spec: X57, X28
+#[test]
+fn a_far_end_that_bears_one_at_a_time_keeps_its_calls() {
+    let asterisk = || FarEnd::asterisk(Duration::from_millis(4));
+    let outcome = told(Story::new(61).calls(40).far_end(asterisk()).kill(1, 5.0));
+    all_moved_once(&outcome);
+    // A survivor dies while they move: what it may have asked for is waited for.
+    let story = Story::new(62).calls(40).far_end(asterisk());
+    let outcome = told(story.kill(1, 5.0).kill(2, 5.2));
+    assert_eq!(outcome.lost(), 0);
+    assert!(outcome.moved() > 20);
+}
+
+/// It says nothing of itself, and no bound is known: what it bears is found out from eight on.
+// spec: X57
+#[test]
+fn a_far_end_that_is_not_known_is_asked_32_at_a_time_at_most() {
+    let far_end = FarEnd {
+        delay: Duration::from_millis(25),
+        freezes_beyond: Some(32),
+        ..FarEnd::default()
+    };
+    let outcome = told(
+        Story::new(63)
+            .nodes(2)
+            .calls(200)
+            .far_end(far_end)
+            .kill(1, 8.0),
+    );
+    all_moved_once(&outcome);
 }

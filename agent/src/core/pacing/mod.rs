@@ -1,12 +1,15 @@
 //! Which calls wait to leave a dead node, in which order, and what each survivor bears
 //! (spec: D25, X23): a call leaves when a node has room for one more INVITE that it owes an answer.
 
+mod far_ends;
 mod window;
 
+pub use far_ends::{FarEndId, FarEndTold};
 pub use window::Bounds;
 
 use crate::cluster::NodeId;
 use crate::core::call::CallKey;
+use far_ends::FarEnds;
 use holdline_wire::Time;
 use holdline_wire::token::Tokens;
 use holdline_wire::transaction::Timers;
@@ -39,6 +42,16 @@ pub enum Rank {
 /// A place in the line: the lowest leaves first.
 type Place = (Rank, u64);
 
+/// A far leg of a call.
+pub type Attempt = (CallKey, u32);
+
+/// Where a call stands, and the far end that its INVITE with Replaces is for.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    place: Place,
+    far: Option<FarEndId>,
+}
+
 /// A node that calls move to, and its weight.
 pub type Home = (NodeId, u64);
 
@@ -57,9 +70,12 @@ struct Target {
 /// kept once it is over.
 #[derive(Debug, Default)]
 pub struct Pacing {
+    /// Those that leave as soon as a node has room; those whose far end is full wait apart, so that
+    /// nobody has to look past them.
     line: BTreeMap<Place, CallKey>,
-    places: BTreeMap<CallKey, Place>,
+    places: BTreeMap<CallKey, Standing>,
     next: u64,
+    pub far_ends: FarEnds,
     targets: BTreeMap<NodeId, Target>,
     /// Something happened that may let a call leave.
     stirred: bool,
@@ -68,23 +84,78 @@ pub struct Pacing {
 }
 
 impl Pacing {
-    /// Puts a call into the line; one that is there keeps its place.
-    pub fn line_up(&mut self, rank: Rank, key: CallKey) {
+    /// Puts a call into the line; one that is there keeps its place. Its INVITE asks `far` to
+    /// replace a dialog, or nobody.
+    pub fn line_up(&mut self, rank: Rank, key: CallKey, far: Option<FarEndId>) {
         if !self.places.contains_key(&key) {
             let place = (rank, self.next);
             self.next += 1;
             self.line.insert(place, key);
-            self.places.insert(key, place);
+            self.places.insert(key, Standing { place, far });
+            far.into_iter().for_each(|far| self.far_ends.ready(far));
         }
         self.stirred = true;
     }
 
+    /// Whether the far end of a call in the line owes as much as it may.
+    pub fn is_held(&self, key: CallKey) -> bool {
+        let far = self.places.get(&key).and_then(|standing| standing.far);
+        far.is_some_and(|far| self.far_ends.is_full(far))
+    }
+
+    /// The call waits for its far end.
+    pub fn park(&mut self, key: CallKey) {
+        if let Some(&Standing {
+            place,
+            far: Some(far),
+        }) = self.places.get(&key)
+            && self.line.remove(&place).is_some()
+        {
+            self.far_ends.park(far, place, key);
+        }
+    }
+
+    /// A far end owes less, or one of its calls has left the line: others of it may follow.
+    fn recall(&mut self, far: FarEndId) {
+        while let Some((place, key)) = self.far_ends.recall(far) {
+            self.line.insert(place, key);
+            self.stirred = true;
+        }
+    }
+
+    /// The far end's final answer came.
+    pub fn final_answer(&mut self, now: Time, attempt: Attempt, accepted: bool) {
+        let far = self.far_ends.answered(now, attempt, accepted);
+        far.into_iter().for_each(|far| self.recall(far));
+    }
+
+    /// It will never come.
+    pub fn no_final_answer(&mut self, attempt: Attempt) {
+        let far = self.far_ends.release(attempt);
+        far.into_iter().for_each(|far| self.recall(far));
+    }
+
+    /// Attempts without a final answer give up their places after a while.
+    pub fn far_ends_due(&mut self, now: Time) {
+        while let Some(far) = self.far_ends.expire(now) {
+            self.recall(far);
+        }
+    }
+
     /// Takes a call out of the line; whether it was there.
     pub fn leave(&mut self, key: CallKey) -> bool {
-        let Some(place) = self.places.remove(&key) else {
+        let Some(Standing { place, far }) = self.places.remove(&key) else {
             return false;
         };
-        self.line.remove(&place);
+        let ready = self.line.remove(&place).is_some();
+        if let Some(far) = far {
+            if ready {
+                self.far_ends.unready(far);
+            } else {
+                self.far_ends.unpark(far, place);
+            }
+            self.recall(far);
+        }
         true
     }
 
@@ -221,7 +292,7 @@ impl Pacing {
 
     /// A node was chosen, and its INVITE could not leave.
     pub fn tidy(&mut self) {
-        if self.line.is_empty() {
+        if self.places.is_empty() {
             self.targets.retain(|_, target| !target.owed.is_empty());
         }
     }
@@ -252,7 +323,7 @@ impl Pacing {
     /// How many calls wait.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.line.len()
+        self.places.len()
     }
 
     /// Whether a call waits.
@@ -264,7 +335,10 @@ impl Pacing {
     /// Whether nothing is left.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.line.is_empty() && self.places.is_empty() && self.targets.is_empty()
+        self.line.is_empty()
+            && self.places.is_empty()
+            && self.targets.is_empty()
+            && self.far_ends.is_empty()
     }
 }
 
@@ -300,7 +374,7 @@ mod tests {
         for key in keys(300) {
             let node = send(&mut pacing, &homes, key);
             pacing.answered(Time::ZERO, node, (key, 1), false, &BOUNDS);
-            pacing.line_up(Rank::Up, key);
+            pacing.line_up(Rank::Up, key, None);
             got.push(node);
         }
         let share = |part: &[NodeId], n| part.iter().filter(|id| **id == NodeId(n)).count();
@@ -333,16 +407,75 @@ mod tests {
     fn emergencies_leave_first_and_each_call_stands_in_line_once() {
         let mut pacing = Pacing::default();
         let keys = keys(4);
-        pacing.line_up(Rank::Up, keys[0]);
-        pacing.line_up(Rank::Again, keys[1]);
-        pacing.line_up(Rank::Emergency, keys[2]);
-        pacing.line_up(Rank::Emergency, keys[0]);
+        pacing.line_up(Rank::Up, keys[0], None);
+        pacing.line_up(Rank::Again, keys[1], None);
+        pacing.line_up(Rank::Emergency, keys[2], None);
+        pacing.line_up(Rank::Emergency, keys[0], None);
         let mut order = Vec::new();
         while let Some((_, key)) = pacing.behind(None) {
             order.push(key);
             assert!(pacing.leave(key) && !pacing.leave(key));
         }
         assert_eq!(order, [keys[2], keys[1], keys[0]]);
+    }
+
+    /// Who leaves, in order, until all that are left wait for their far ends.
+    fn leave_all(pacing: &mut Pacing, now: Time, epoch: u32) -> Vec<CallKey> {
+        let mut left = Vec::new();
+        while let Some((_, key)) = pacing.behind(None) {
+            if pacing.is_held(key) {
+                pacing.park(key);
+                continue;
+            }
+            let far = pacing.places[&key].far;
+            pacing.leave(key);
+            if let Some(far) = far {
+                pacing.far_ends.sent(now, far, NodeId(1), (key, epoch));
+            }
+            left.push(key);
+        }
+        left
+    }
+
+    /// A thousand calls of one far end stand before those of another.
+    // spec: X57
+    #[test]
+    fn calls_of_a_full_far_end_stand_in_nobodys_way_and_leave_in_order() {
+        let mut pacing = Pacing::default();
+        let far = |pacing: &mut Pacing, address: &str, product: &[u8]| {
+            let address = address.parse().unwrap();
+            let told = holdline_wire::header::InstanceFarEnd::new(address, Some(product), None);
+            pacing.far_ends.seat(FarEndId::default(), &told)
+        };
+        let pbx = far(&mut pacing, "10.0.0.3:5060", b"Asterisk");
+        let phones = far(&mut pacing, "10.0.0.4:5060", b"phone");
+        let keys = keys(1004);
+        for &key in &keys[..1000] {
+            pacing.line_up(Rank::Up, key, Some(pbx));
+        }
+        pacing.line_up(Rank::Up, keys[1000], Some(phones));
+        pacing.line_up(Rank::Setup, keys[1001], None);
+        let now = Time::ZERO;
+        assert_eq!(
+            leave_all(&mut pacing, now, 1),
+            [keys[0], keys[1000], keys[1001]]
+        );
+        // An emergency call that comes later goes first; one that hung up is passed over.
+        pacing.line_up(Rank::Emergency, keys[1002], Some(pbx));
+        assert!(leave_all(&mut pacing, now, 1).is_empty());
+        pacing.final_answer(now, (keys[0], 1), true);
+        assert_eq!(leave_all(&mut pacing, now, 1), [keys[1002]]);
+        pacing.leave(keys[1]);
+        pacing.final_answer(now, (keys[1002], 1), false);
+        assert!(pacing.take_stirred());
+        assert_eq!(leave_all(&mut pacing, now, 1), [keys[2]]);
+        // The one that was called back to the line hangs up: the next one follows.
+        pacing.final_answer(now, (keys[2], 1), true);
+        pacing.leave(keys[3]);
+        assert_eq!(leave_all(&mut pacing, now, 1), [keys[4]]);
+        // Its answer is lost.
+        pacing.far_ends_due(now + Duration::from_secs(2));
+        assert_eq!(leave_all(&mut pacing, now, 1), [keys[5]]);
     }
 
     // spec: X23

@@ -53,8 +53,8 @@ impl AgentCore {
             "attempts",
         );
         all(env.by_stream.len(), streams, "streams");
-        // Seven timers a call, one a far leg, one a tomb, and one for all turns.
-        let timers = 1 + self.calls.len() * 7 + legs + env.tombs.len();
+        // Seven timers a call, one a far leg, one a tomb, one for all turns and one for all far ends.
+        let timers = 2 + self.calls.len() * 7 + legs + env.tombs.len();
         assert!(env.timers.len() <= timers, "timers");
         // Nothing is forgotten: a call without a node waits for one.
         let mut timers = env.timers.clone();

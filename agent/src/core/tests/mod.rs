@@ -5,6 +5,7 @@ mod announced;
 mod attempts;
 mod check;
 mod far_end;
+mod far_ends;
 mod faults;
 mod hang_ups;
 mod in_flight;

@@ -7,13 +7,13 @@ use holdline_wire::header::Name;
 use holdline_wire::{Message, Method};
 use std::collections::BTreeSet;
 
-fn roomy(settings: &mut Settings) {
+pub(super) fn roomy(settings: &mut Settings) {
     settings.ports = (10_000, 12_999);
     settings.max_calls = 1000;
 }
 
 /// Calls until `count` of them are on `node`.
-fn calls_on(world: &mut World, node: usize, count: usize) -> Vec<Call> {
+pub(super) fn calls_on(world: &mut World, node: usize, count: usize) -> Vec<Call> {
     let mut calls = Vec::new();
     while calls
         .iter()
@@ -28,7 +28,7 @@ fn calls_on(world: &mut World, node: usize, count: usize) -> Vec<Call> {
 }
 
 /// Kills `node`, and time stands at the verdict.
-fn kill(world: &mut World, node: usize) {
+pub(super) fn kill(world: &mut World, node: usize) {
     world.events.clear();
     world.kill(node);
     let verdict = |event: &Event| matches!(event, Event::FailoverStarted { .. });
@@ -38,14 +38,14 @@ fn kill(world: &mut World, node: usize) {
 }
 
 /// The INVITEs that came to `node` since the last look.
-fn invites(world: &mut World, node: usize) -> Vec<Message> {
+pub(super) fn invites(world: &mut World, node: usize) -> Vec<Message> {
     let new = |m: &Message| *m.method() == Method::Invite && m.is_request();
     let inbox = std::mem::take(&mut world.nodes[node].inbox);
     inbox.into_iter().filter(new).collect()
 }
 
 /// Answers what came to `node`; how many INVITEs it was.
-fn answer(world: &mut World, node: usize, status: u16) -> usize {
+pub(super) fn answer(world: &mut World, node: usize, status: u16) -> usize {
     let invites = invites(world, node);
     for invite in &invites {
         let sdp = (status < 300).then_some(ANSWER);

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use holdline_relay::Command;
 use holdline_wire::build::{Body, Builder};
 use holdline_wire::dialog::Dialog;
-use holdline_wire::header::{InstanceAgent, InstanceState, InstanceStore, Name, Replaces};
+use holdline_wire::header::{
+    InstanceAgent, InstanceFarEnd, InstanceState, InstanceStore, Name, Replaces,
+};
 use holdline_wire::machine::{Input, Machine, Output, TransportFault};
 use holdline_wire::{Message, Method, Time, TransportKey};
 use std::collections::{BTreeSet, VecDeque};
@@ -71,6 +73,8 @@ pub struct World {
     pub strangers_got: usize,
     /// The OPTIONS that nodes got, and the flow that each came by.
     pub probes: Vec<(TransportKey, Message)>,
+    /// What nodes tell of the far end in a 2xx to an INVITE.
+    pub far_end: Option<InstanceFarEnd>,
     feedback: VecDeque<Input<In>>,
     /// What nodes have got.
     seen: BTreeSet<Bytes>,
@@ -127,6 +131,12 @@ impl World {
             events: Vec::new(),
             strangers_got: 0,
             probes: Vec::new(),
+            // Nothing bounds what it is asked at a time.
+            far_end: Some(InstanceFarEnd::new(
+                addr("127.0.0.1:5091"),
+                None,
+                Some(1000),
+            )),
             feedback: VecDeque::new(),
             seen: BTreeSet::new(),
             count: 0,
@@ -468,6 +478,10 @@ impl World {
         }
         if status >= 300 && self.nodes[node].incarnation.is_some() {
             builder = builder.header(Name::InstanceRefusal, "other");
+        }
+        let answers = *request.method() == Method::Invite && (200..300).contains(&status);
+        if let Some(told) = self.far_end.as_ref().filter(|_| answers) {
+            builder = builder.header(Name::InstanceFarEnd, told);
         }
         if let Some(told) = self.nodes[node].utilization {
             builder = builder.header(Name::InstanceUtilization, told);

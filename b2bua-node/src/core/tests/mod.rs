@@ -12,6 +12,7 @@ mod moved;
 mod orphans;
 mod ports;
 mod refusals;
+mod replaced;
 mod store_faults;
 mod strangers;
 mod transfers;
@@ -249,8 +250,12 @@ impl Bench {
         Up { agent, ua, ok }
     }
 
-    /// The downstream dialog that was replaced gets its BYE (spec: X28); the UA has ended it.
+    /// The downstream dialog that was replaced gets its BYE when its UA has had a second to end it
+    /// (spec: X28).
     fn ua_loses_the_old_dialog(&mut self, up: &Up) {
+        self.pass(ms(999));
+        assert!(self.to_ua.is_empty(), "too early: {:?}", self.to_ua);
+        self.pass(ms(1));
         let bye = self.ua_gets("BYE");
         assert_eq!(bye.call_id(), &*up.ua.id.call_id);
         assert_eq!(bye.to_tag(), Some(&*up.ua.id.local_tag));

@@ -7,8 +7,8 @@ mod file;
 
 use super::draw::Draw;
 use super::plan::{
-    AFTERMATH, Act, CallPlan, Conditions, Document, End, Plan, Rules, Scarce, Step, Trouble, What,
-    at_ms,
+    AFTERMATH, Act, CallPlan, Conditions, Document, End, FarEnd, Plan, Rules, Scarce, Step,
+    Trouble, What, at_ms,
 };
 use crate::ua::CallNumber;
 use b2bua_node::config::Config as NodeConfig;
@@ -117,6 +117,7 @@ fn empty(seed: u64) -> Plan {
         store_delay: ms(1),
         documents: vec![(at_ms(10), Document::default())],
         scarce: Scarce::default(),
+        far_end: FarEnd::default(),
         configured: None,
         end: Time::ZERO,
     }

@@ -31,6 +31,7 @@ impl World {
             }
             self.judge_counts(index);
         }
+        self.judge_far_end();
         for host in 0..self.hosts.len() {
             self.judge_tables(host);
         }
@@ -62,6 +63,22 @@ impl World {
             let head = format!("FAILURE: {}", failure.what);
             self.transcript
                 .note(failure.at, failure.call, &head, b"", |_| String::new());
+        }
+    }
+
+    /// The downstream UA was asked for no more at a time than it bears, and no call ended because
+    /// its old dialog was ended too early (spec: X57, X28).
+    fn judge_far_end(&mut self) {
+        let (now, far_end) = (self.now, self.ua(CALLEE));
+        let (most, early) = (far_end.most_replacing(), far_end.totals().byes_too_early);
+        let bound = self.plan.far_end.freezes_beyond.unwrap_or(usize::MAX);
+        if most > bound {
+            let what = format!("the downstream UA had {most} INVITEs with Replaces at a time");
+            self.watch.fail(now, None, what);
+        }
+        if early > 0 {
+            let what = format!("{early} BYEs came before the downstream UA had moved the call");
+            self.watch.fail(now, None, what);
         }
     }
 

@@ -98,7 +98,14 @@ impl World {
             true => Duration::from_millis(3000),
             false => Duration::ZERO,
         };
-        Duration::from_secs(2) + network.delay.1 * 8 + repeated + speaks
+        // One after the other, and one whose answer is lost holds the others up for 2 s.
+        let calls = u32::try_from(self.plan.calls.len()).unwrap_or(u32::MAX);
+        let each = network.delay.1 * 4 + self.plan.store_delay + self.plan.far_end.delay;
+        let in_turn = match self.plan.far_end.server {
+            Some(_) => each * calls + Duration::from_secs(3),
+            None => Duration::ZERO,
+        };
+        Duration::from_secs(2) + network.delay.1 * 8 + repeated + speaks + in_turn
     }
 
     /// The place of the node with this address in the list.

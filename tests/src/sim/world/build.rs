@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::sim::draw::seed_bytes;
-use crate::sim::plan::Plan;
+use crate::sim::plan::{FarEnd, Plan};
 use crate::sim::world::CALLEE;
 use crate::ua::{self, Profile, Ua};
 use b2bua_node::core::{NodeConfig, NodeCore};
@@ -84,7 +84,7 @@ pub(super) fn node_ports(plan: &Plan, n: usize) -> (u16, u16) {
     (first, last)
 }
 
-pub(super) fn ua(ip: &str, seed: u64, purpose: u8) -> Ua {
+pub(super) fn ua(ip: &str, seed: u64, purpose: u8, far_end: &FarEnd) -> Ua {
     let sip = address(&format!("{ip}:5060"));
     // What others say is never taken for what agent and node say to each other.
     let alike = [
@@ -97,6 +97,10 @@ pub(super) fn ua(ip: &str, seed: u64, purpose: u8) -> Ua {
     let alike = alike.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let profile = Profile {
         bye_headers: alike.into(),
+        server: far_end.server.clone(),
+        replaces_delay: far_end.delay,
+        moving: far_end.moving,
+        freezes_beyond: far_end.freezes_beyond,
         ..Profile::new(sip)
     };
     let mut ua = Ua::new(profile, Tokens::new(seed_bytes(seed, purpose)));

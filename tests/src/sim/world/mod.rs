@@ -15,7 +15,7 @@ use super::judge::Memory;
 use super::media::Relays;
 use super::mutant::{Kind, Mutant, Mutation};
 use super::network::{Links, Network};
-use super::plan::{Document, Plan, Rules};
+use super::plan::{Document, FarEnd, Plan, Rules};
 use super::sample::Samples;
 use super::transcript::Transcript;
 use super::watch::Watch;
@@ -158,8 +158,12 @@ impl World {
             sip,
             build::agent_ports(&plan),
         )];
-        for (name, ip, purpose) in [("caller", "10.0.0.2", 11), ("callee", "10.0.0.3", 12)] {
-            let core = Core::Ua(Box::new(ua(ip, seed, purpose)));
+        let (caller, callee) = (FarEnd::default(), &plan.far_end);
+        for (name, ip, purpose, end) in [
+            ("caller", "10.0.0.2", 11, &caller),
+            ("callee", "10.0.0.3", 12, callee),
+        ] {
+            let core = Core::Ua(Box::new(ua(ip, seed, purpose, end)));
             hosts.push(Host::new(
                 name,
                 core,

@@ -263,3 +263,55 @@ fn a_replaces_for_another_call_is_counted() {
     net.seconds(1);
     assert_eq!(net.agents[1].counts(17).replaces_of_other_call, 1);
 }
+
+/// Agent 1 answers an INVITE with Replaces after 20 ms, and is in the old dialog for 100 ms more.
+fn slow(change: impl FnOnce(&mut Profile)) -> Net {
+    let mut profiles: Vec<Profile> = (0..3).map(|n| Profile::new(address(n))).collect();
+    profiles[1].server = Some("Asterisk".to_owned());
+    profiles[1].replaces_delay = Duration::from_millis(20);
+    profiles[1].moving = Duration::from_millis(100);
+    change(&mut profiles[1]);
+    let mut net = Net::new(profiles);
+    up(&mut net);
+    net
+}
+
+// spec: X28
+#[test]
+fn a_bye_in_the_old_dialog_ends_both_while_the_call_is_in_it() {
+    for (wait, live) in [(60, [0, 0, 0]), (200, [0, 1, 1])] {
+        let mut net = slow(|_| {});
+        let value = replaces(&net, 1);
+        let placement = Placement::new(17, "caller.example", address(1));
+        let placement = placement.with_header("Replaces", value.to_value());
+        net.tell(2, In::Call(placement));
+        net.run(Duration::from_millis(wait));
+        assert_eq!(net.requests(1, &Method::Bye), usize::from(wait > 100));
+        net.tell(0, In::Hangup(17));
+        net.seconds(40);
+        assert_eq!(net.live(17), live);
+        let early = net.agents[1].counts(17).byes_too_early;
+        assert_eq!(early, u32::from(wait < 100));
+        let server = net.agents[2].counts(17).replaces_refused;
+        assert_eq!(server, 0);
+    }
+}
+
+// spec: X57
+#[test]
+fn too_many_replaces_at_a_time_freeze_it_for_good() {
+    for (most, frozen) in [(1, true), (2, false)] {
+        let mut net = slow(|profile| profile.freezes_beyond = Some(most));
+        let value = replaces(&net, 1).to_value();
+        for from in [2, 0] {
+            let placement = Placement::new(17, "caller.example", address(1));
+            let placement = placement.with_header("Replaces", value.clone());
+            net.tell(from, In::Call(placement));
+        }
+        net.seconds(2);
+        assert_eq!(net.agents[1].is_frozen(), frozen);
+        assert_eq!(net.agents[1].most_replacing(), 2);
+        let answers = net.answers(1);
+        assert_eq!(answers.contains(&200), !frozen, "{answers:?}");
+    }
+}

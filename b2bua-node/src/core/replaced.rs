@@ -1,0 +1,153 @@
+//! Downstream dialogs that are replaced by a failover call. Most UAs end them by themselves; where
+//! that was not seen, this node says BYE there, since some leave them up, and others say BYE to the
+//! dead node for half a minute and send it RTP meanwhile. But not at once: Asterisk answers the
+//! INVITE with Replaces before it has moved its channel, and a BYE in the old dialog then ends the
+//! call in both (spec: X28).
+//!
+//! The BYE is owed for as long as that, whatever becomes of the call itself.
+
+use crate::core::NodeCore;
+use crate::core::call::CallKey;
+use crate::core::env::Timer;
+use holdline_wire::dialog::DialogId;
+use holdline_wire::record::DialogRecord;
+use holdline_wire::{Message, Method, Time};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The Reason of a BYE in a downstream dialog that was replaced (spec: X28).
+const REPLACED: &str = "SIP;cause=200;text=\"moved\"";
+
+/// What is known of such a dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// An INVITE that replaces it is on its way.
+    Asked,
+    /// Its UA has said BYE in it.
+    Ended,
+    /// It was replaced: the BYE with this number leaves soon.
+    Owed(u64),
+}
+
+/// The dialogs that are being replaced, and those whose BYE waits.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    /// By their names as the node that had set them up knew them.
+    known: BTreeMap<DialogId, Known>,
+    owed: BTreeMap<u64, Arc<DialogRecord>>,
+    next: u64,
+}
+
+impl Replaced {
+    /// How many dialogs are known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether this is one of them.
+    pub fn knows(&self, dialog: &DialogId) -> bool {
+        self.known.contains_key(dialog)
+    }
+
+    /// An INVITE that replaces this dialog leaves.
+    pub fn asked(&mut self, dialog: &DialogId) {
+        self.known.entry(dialog.clone()).or_insert(Known::Asked);
+    }
+
+    /// Nothing came of that.
+    pub fn forget(&mut self, dialog: &DialogId) {
+        if !matches!(self.known.get(dialog), Some(Known::Owed(_))) {
+            self.known.remove(dialog);
+        }
+    }
+
+    /// Its UA says BYE in it: nobody else needs to. The number of the BYE that waited, if one did.
+    fn ended(&mut self, dialog: &DialogId) -> Option<u64> {
+        let known = self.known.get_mut(dialog)?;
+        match *known {
+            Known::Owed(number) => {
+                self.known.remove(dialog);
+                self.owed.remove(&number);
+                Some(number)
+            }
+            Known::Asked | Known::Ended => {
+                *known = Known::Ended;
+                None
+            }
+        }
+    }
+
+    /// The dialog was replaced. The number of the BYE that is owed; `None` where its UA has said
+    /// BYE, or one waits already.
+    fn owe(&mut self, record: Arc<DialogRecord>) -> Option<u64> {
+        match self.known.get(&record.downstream) {
+            Some(Known::Ended) => {
+                self.known.remove(&record.downstream);
+                None
+            }
+            Some(Known::Owed(_)) => None,
+            Some(Known::Asked) | None => {
+                self.next += 1;
+                let number = self.next;
+                self.known
+                    .insert(record.downstream.clone(), Known::Owed(number));
+                self.owed.insert(number, record);
+                Some(number)
+            }
+        }
+    }
+
+    /// The BYE with this number leaves.
+    fn take(&mut self, number: u64) -> Option<Arc<DialogRecord>> {
+        let record = self.owed.remove(&number)?;
+        self.known.remove(&record.downstream);
+        Some(record)
+    }
+
+    /// The oldest of more than `most`.
+    fn excess(&self, most: usize) -> Option<u64> {
+        let oldest = self.owed.keys().next().copied();
+        oldest.filter(|_| self.owed.len() > most)
+    }
+}
+
+impl NodeCore {
+    /// The downstream UA accepted the take-over: its old dialog gets a BYE, later.
+    pub(super) fn owe_farewell(&mut self, now: Time, key: CallKey) {
+        let takeover = self.calls.get(key).and_then(|call| call.takeover.as_ref());
+        let Some(record) = takeover.and_then(|takeover| takeover.record.clone()) else {
+            return;
+        };
+        let Some(number) = self.env.replaced.owe(record) else {
+            return;
+        };
+        let patience = self.env.config.waits.replaced;
+        self.env.timers.set(Timer::Replaced(number), now + patience);
+        // Twice as many as there can be calls would have to move within a second.
+        let most = self.env.config.capacity * 2;
+        if let Some(oldest) = self.env.replaced.excess(most) {
+            self.env.timers.cancel(Timer::Replaced(oldest));
+            self.farewell_due(now, oldest);
+        }
+    }
+
+    /// The UA of a dialog that was replaced has had its time to end it.
+    pub(super) fn farewell_due(&mut self, now: Time, number: u64) {
+        if let Some(record) = self.env.replaced.take(number) {
+            self.farewell(now, &record, REPLACED);
+        }
+    }
+
+    /// Whether `request` is a BYE in a dialog that is replaced: then nothing is owed there.
+    pub(super) fn ends_replaced(&mut self, request: &Message) -> bool {
+        if *request.method() != Method::Bye || self.env.replaced.len() == 0 {
+            return false;
+        }
+        let dialog = DialogId::of_request(request);
+        let known = self.env.replaced.knows(&dialog);
+        if let Some(number) = self.env.replaced.ended(&dialog) {
+            self.env.timers.cancel(Timer::Replaced(number));
+        }
+        known
+    }
+}
