@@ -3,8 +3,10 @@
 use crate::cluster::HealthConfig;
 use crate::core::{Bounds, Limits, Moving, Pace, Settings, Targets};
 use holdline_host::config::{
-    Bound, Configuration, Limit, ListenAddr, PortRange, Relation, check_media, optional_duration,
+    Bound, Configuration, Limit, ListenAddr, PortRange, Relation, check_media, duration,
+    optional_duration,
 };
+use holdline_host::drain::DrainOptions;
 use holdline_host::log::LogConfig;
 use holdline_host::trunk_source;
 use holdline_wire::header::InstanceAgent;
@@ -38,6 +40,9 @@ pub struct Config {
     /// Moving of calls.
     #[serde(default)]
     pub failover: Failover,
+    /// How it leaves.
+    #[serde(default)]
+    pub drain: Drain,
     /// Logs.
     #[serde(default)]
     pub log: LogConfig,
@@ -57,6 +62,41 @@ pub struct Agent {
 pub struct Calls {
     /// The longest that a call lasts; 24 h by default.
     pub longest: Option<Limit>,
+}
+
+/// How long load balancers have to ask for `/readyz` again.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// `[drain]`: how the agent leaves at SIGTERM.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drain {
+    /// It stays at least so long, also without calls: 5 s, or the whole timeout where that is less.
+    #[serde(deserialize_with = "optional_duration")]
+    pub grace: Option<Duration>,
+    /// After so long the agent ends, and its calls with it.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain {
+            grace: None,
+            timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Drain {
+    /// What a drain needs of it.
+    pub fn options(self) -> DrainOptions {
+        DrainOptions {
+            grace: self.grace.unwrap_or(GRACE.min(self.timeout)),
+            timeout: self.timeout,
+            left: "they are cut off",
+        }
+    }
 }
 
 /// `[sip]`.
@@ -218,6 +258,8 @@ impl Configuration for Config {
         Bound::span("failover.progress_timeout", 100, 30_000).by_default(1500),
         Bound::span("failover.hold_time", 1000, 600_000).by_default(20_000),
         Bound::span("failover.comfort_after", 100, 30_000).by_default(200),
+        Bound::span("drain.grace", 0, 3_600_000),
+        Bound::span("drain.timeout", 0, 3_600_000).by_default(20_000),
     ];
     const RELATIONS: &'static [Relation] = &[
         // Three intervals make a node suspect, and the quick probes that decide need some time.
@@ -231,6 +273,8 @@ impl Configuration for Config {
         Relation::at_least("failover.hold_time", 1, "failover.progress_timeout"),
         Relation::at_least("failover.hold_time", 1, "failover.retry_after_max"),
         Relation::at_least("failover.hold_time", 1, "failover.comfort_after"),
+        // Left out, the grace is never longer.
+        Relation::at_least("drain.timeout", 1, "drain.grace"),
     ];
 }
 
@@ -381,6 +425,22 @@ config = "http://127.0.0.11:8080/trunk"
         assert_eq!(settings.ports, (20_000, 29_999));
         assert_eq!(settings.health, HealthConfig::default());
         assert_eq!(settings.moving.hold, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_drain_has_bounds() {
+        let drain = |text: &str| {
+            let config = read(&format!("{EXAMPLE}[drain]\n{text}\n"))?;
+            let DrainOptions { grace, timeout, .. } = config.drain.options();
+            Ok::<_, String>((grace.as_secs(), timeout.as_secs()))
+        };
+        assert_eq!(drain(""), Ok((5, 20)));
+        assert_eq!(drain("timeout = \"2s\""), Ok((2, 2)));
+        assert_eq!(drain("grace = \"0s\""), Ok((0, 20)));
+        for refused in ["timeout = \"2h\"", "grace = \"21s\""] {
+            let error = drain(refused).unwrap_err();
+            assert!(error.contains("drain."), "{refused}: {error}");
+        }
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! The threads and tasks around the core: SIP sockets, relay, trunk source, HTTP, signals.
 
 use crate::config::Config;
-use crate::core::{AgentCore, In, Operator, Out, Status};
+use crate::core::{AgentCore, In, Operator, Out, Settings, Status};
 use crate::report::Reporter;
 use axum::Router;
+use holdline_host::capacity::{Capacity, Means, raise_open_files};
+use holdline_host::drain::{self, Progress};
 use holdline_host::http::{Pages, bind, serve};
 use holdline_host::media_ports::taken_by_others;
 use holdline_host::metrics::ReceiveDrops;
 use holdline_host::published::Published;
 use holdline_host::relay_link::RelayLink;
-use holdline_host::signals::{Signal, listen};
 use holdline_host::trunk_source::{Fetched, SourceOptions};
 use holdline_host::{
-    Clock, Driver, DriverOptions, Machinery, Metrics, SipSockets, SocketOptions, clock,
+    Clock, Driver, DriverOptions, Machinery, Metrics, SipSockets, SocketOptions, Watch, clock,
     trunk_source,
 };
 use holdline_relay::RelayConfig;
@@ -21,25 +22,37 @@ use holdline_wire::token::Tokens;
 use serde::Serialize;
 use std::error::Error;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 /// How long tasks have to end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often a draining agent looks whether its last call ended.
-const DRAIN_LOOK: Duration = Duration::from_millis(200);
 
 /// Runs the agent until it is told to end.
-pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
+pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), Box<dyn Error>> {
     let clock = Clock::start();
-    let machinery = Machinery::start()?;
+    let machinery = Machinery::start_under(watch)?;
     let tasks = machinery.tasks();
-    let sockets = SipSockets::bind(&config.sip.listen, SocketOptions::default())?;
+    let options = SocketOptions::default();
+    let capacity = Capacity::of(Means {
+        configured: (config.sip.max_calls, "sip.max_calls"),
+        port_pairs: config.media.ports.pairs(),
+        descriptors: raise_open_files()?,
+        connected: options.max_connected,
+    });
+    capacity.tell()?;
+    metrics
+        .int_gauge("calls_capacity", "Live calls at most.")
+        .set(i64::try_from(capacity.calls).unwrap_or(i64::MAX));
+    let sockets = SipSockets::bind(&config.sip.listen, options)?;
     metrics.register(ReceiveDrops::new(sockets.inodes()));
     let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
     // A generator of its own: the tags that the core draws must not tell the incarnation.
     let incarnation = Tokens::new(clock::seed()?).tag();
-    let mut core = AgentCore::new(config.settings(sip, &incarnation), clock::seed()?);
+    let settings = Settings {
+        max_calls: capacity.calls,
+        ..config.settings(sip, &incarnation)
+    };
+    let mut core = AgentCore::new(settings, clock::seed()?);
     core.leave_out(&taken_by_others(config.media.address, config.media.ports));
 
     let reporter = Reporter::new(metrics);
@@ -50,7 +63,7 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
         dscp: Some(config.media.dscp),
         ..RelayConfig::new(clock.epoch())
     };
-    let relay = RelayLink::start(relay_config, inbox.clone(), In::Media, metrics)?;
+    let relay = RelayLink::start(relay_config, inbox.clone(), In::Media, metrics, watch)?;
 
     let (turn, events, counters) = (relay.clone(), reporter.clone(), reporter.clone());
     let gauges = reporter;
@@ -67,7 +80,7 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
             gauges.status(&snapshot);
             publish.publish(snapshot);
         })
-        .spawn("holdline-core")?;
+        .spawn_under(watch, "holdline-core")?;
 
     let (documents, failures) = (inbox.clone(), counters);
     let on_fetched = move |fetched| match fetched {
@@ -92,36 +105,39 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     serve(
         &tasks,
         bind(config.http.listen)?,
-        pages(metrics, &status, clock).router(Router::new()),
+        pages(metrics, &status, clock, capacity)
+            .watched_by(watch)
+            .router(Router::new()),
     )?;
 
-    let (told, mut asked) = mpsc::channel(8);
-    listen(&tasks, move |signal| {
-        let _ = told.try_send(signal);
-    })?;
+    let end = drain::start(
+        &tasks,
+        watch,
+        config.drain.options(),
+        move || {
+            let _ = inbox.try_send(In::Operator(Operator::Drain));
+        },
+        move || {
+            let now = status.read();
+            Progress {
+                draining: now.draining,
+                calls: now.calls,
+            }
+        },
+    )?;
     info!(%sip, http = %config.http.listen, trunk = trunk.name, "agent started");
     config.media.ports.warn_of_others();
-    let (ended, over) = (handle.ended(), tasks.token());
-    let drain = async {
-        while let Some(signal) = asked.recv().await {
-            match signal {
-                Signal::Drain => {
-                    info!("draining: no new calls, those that run go on");
-                    let _ = inbox.try_send(In::Operator(Operator::Drain));
-                    tokio::spawn(wait_for_calls(status.clone(), tasks.token()));
-                }
-                Signal::Force => return,
-                Signal::Reload => warn!("reload is not supported yet: restart to apply changes"),
-            }
-        }
-    };
+    let failed = watch.failed();
     machinery.block_on(async {
         tokio::select! {
-            () = drain => {}
-            () = over.cancelled() => {}
-            () = ended.cancelled() => error!("the core has ended"),
+            () = end.cancelled() => {}
+            () = failed.cancelled() => {}
         }
     });
+    if let Some(failure) = watch.failure() {
+        // Threads may hang: none is waited for.
+        return Err(failure.into());
+    }
     let sound = handle.stop().is_ok();
     machinery.end(PATIENCE);
     if sound {
@@ -131,28 +147,20 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Ends the program when the last call of a drain has ended.
-async fn wait_for_calls(status: Published<Status>, end: tokio_util::sync::CancellationToken) {
-    loop {
-        tokio::time::sleep(DRAIN_LOOK).await;
-        let now = status.read();
-        if now.draining && now.calls == 0 {
-            end.cancel();
-            return;
-        }
-    }
-}
-
 /// What `/status` shows: the core's times count from its start, so it says when that was.
 #[derive(Serialize)]
 struct Shown<'a> {
     /// Seconds since 1970.
     started_at_unix: f64,
+    /// Live calls at most.
+    capacity: usize,
+    /// What bounds them.
+    capacity_bound_by: &'static str,
     #[serde(flatten)]
     status: &'a Status,
 }
 
-fn pages(metrics: &Metrics, status: &Published<Status>, clock: Clock) -> Pages {
+fn pages(metrics: &Metrics, status: &Published<Status>, clock: Clock, capacity: Capacity) -> Pages {
     let (ready, shown) = (status.clone(), status.clone());
     Pages::new(
         metrics.clone(),
@@ -164,6 +172,8 @@ fn pages(metrics: &Metrics, status: &Published<Status>, clock: Clock) -> Pages {
         move || {
             let shown = Shown {
                 started_at_unix: clock.wall_at_start().as_secs_f64(),
+                capacity: capacity.calls,
+                capacity_bound_by: capacity.bound.as_str(),
                 status: &shown.read(),
             };
             serde_json::to_vec(&shown).unwrap_or_default().into()

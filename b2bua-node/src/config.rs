@@ -2,9 +2,10 @@
 
 use crate::core::{Far503, Limits, NodeConfig, Waits};
 use holdline_host::config::{
-    Bound, Configuration, Limit, ListenAddr, PortRange, Relation, SipTarget, check_media,
+    Bound, Configuration, Limit, ListenAddr, PortRange, Relation, SipTarget, check_media, duration,
     optional_duration,
 };
+use holdline_host::drain::DrainOptions;
 use holdline_host::log::LogConfig;
 use holdline_wire::transaction::Timers;
 use holdline_wire::trunk::{Instance, TrunkDocument};
@@ -40,9 +41,40 @@ pub struct Config {
     /// The trunk document that this node serves, if any.
     #[serde(default)]
     pub trunk: Option<Trunk>,
+    /// How it leaves.
+    #[serde(default)]
+    pub drain: Drain,
     /// Logs.
     #[serde(default)]
     pub log: LogConfig,
+}
+
+/// `[drain]`: how the node leaves at SIGTERM.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drain {
+    /// After so long the node ends, and the agents move the calls that are left.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain {
+            timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Drain {
+    /// An idle node is gone at once: agents notice by themselves.
+    pub fn options(self) -> DrainOptions {
+        DrainOptions {
+            grace: Duration::ZERO,
+            timeout: self.timeout,
+            left: "their agents move them to other nodes",
+        }
+    }
 }
 
 /// `[node]`.
@@ -278,6 +310,7 @@ impl Configuration for Config {
         Bound::span("upstream.lost_after", 5000, 3_600_000),
         Bound::span("store.commit_wait", 1, 500).by_default(20),
         Bound::span("store.claim_timeout", 50, 5000).by_default(500),
+        Bound::span("drain.timeout", 0, 3_600_000),
         Bound::number("trunk.version", 0, i64::MAX as u64),
         Bound::items("trunk.instances", 0, 4096),
     ];
@@ -494,6 +527,7 @@ instances = [
                 "timeout = \"5s\"\nports = ",
                 "media.timeout: expected 10s to 1h",
             ),
+            ("[sip]", "[drain]\ntimeout = \"2h\"\n[sip]", "drain.timeout"),
         ] {
             let error = read(&EXAMPLE.replace(right, wrong)).unwrap_err();
             assert!(error.contains(named), "{wrong}: {error}");

@@ -1,9 +1,10 @@
 //! `b2bua-node`: see `docs/configuration.md`.
 
 use b2bua_node::config::Config;
-use holdline_host::Metrics;
+use b2bua_node::shell;
 use holdline_host::config::Cli;
 use holdline_host::log;
+use holdline_host::{Metrics, Watch};
 use std::process::ExitCode;
 
 /// A call is some hundred small allocations of all lifetimes, many of over 1 KiB; what it costs in
@@ -17,15 +18,23 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 fn main() -> ExitCode {
     let cli = Cli::parse(NAME, VERSION, "A B2BUA with media whose calls survive it");
     let config: Config = cli.load_or_exit(Config::validate);
+    let store = match shell::open_store(&config) {
+        Ok(store) => store,
+        Err(error) => {
+            eprintln!("{NAME}: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let metrics = Metrics::new(NAME, VERSION);
-    let guard = match log::start(&config.log, &metrics) {
+    let watch = Watch::of_program();
+    let guard = match log::start(&config.log, &metrics, &watch) {
         Ok(guard) => guard,
         Err(error) => {
             eprintln!("{NAME}: {error}");
             return ExitCode::from(2);
         }
     };
-    match b2bua_node::shell::run(&config, &metrics) {
+    match shell::run(&config, &metrics, &watch, store) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "{NAME} failed");

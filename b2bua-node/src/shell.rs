@@ -7,42 +7,62 @@ use crate::store::{SqliteStore, Store, service};
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
+use holdline_host::capacity::{Capacity, Means, raise_open_files};
+use holdline_host::drain::{self, Progress};
 use holdline_host::http::{Document, Pages, bind, serve};
 use holdline_host::media_ports::taken_by_others;
 use holdline_host::metrics::ReceiveDrops;
 use holdline_host::published::Published;
 use holdline_host::relay_link::RelayLink;
-use holdline_host::signals::{Signal, listen};
 use holdline_host::{
-    Clock, Driver, DriverOptions, Machinery, Metrics, SipSockets, SocketOptions, clock,
+    Clock, Driver, DriverOptions, Machinery, Metrics, SipSockets, SocketOptions, Watch, clock,
 };
 use holdline_relay::RelayConfig;
 use holdline_wire::token::Tokens;
 use serde_json::json;
 use std::error::Error;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
 /// How long tasks have to end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often a draining node looks whether its last call ended.
-const DRAIN_LOOK: Duration = Duration::from_millis(200);
+
+/// Opens the store that the configuration names. A node that could not would take calls and lose them
+/// with its death, so it does not start (spec: X59); the error says what to do.
+pub fn open_store(config: &Config) -> Result<SqliteStore, String> {
+    let path = &config.store.url.path;
+    SqliteStore::open(path).map_err(|error| {
+        let advice = error.what_to_do();
+        format!("store {} cannot be used: {error}. {advice}", path.display())
+    })
+}
 
 /// Runs the node until it is told to end.
-pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
+pub fn run(
+    config: &Config,
+    metrics: &Metrics,
+    watch: &Watch,
+    store: SqliteStore,
+) -> Result<(), Box<dyn Error>> {
     let clock = Clock::start();
-    let machinery = Machinery::start()?;
+    let machinery = Machinery::start_under(watch)?;
     let tasks = machinery.tasks();
+    let capacity = Capacity::of(Means {
+        configured: (config.node.capacity, "node.capacity"),
+        port_pairs: config.media.ports.pairs(),
+        descriptors: raise_open_files()?,
+        // It listens, and probes nobody.
+        connected: 0,
+    });
+    capacity.tell()?;
     let pages = bind(config.http.listen)?;
     let sockets = SipSockets::bind(&config.sip.listen, SocketOptions::default())?;
     metrics.register(ReceiveDrops::new(sockets.inodes()));
     let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
     // A generator of its own: the tags that the core draws must not tell the incarnation.
     let incarnation = Tokens::new(clock::seed()?).tag();
-    let store = SqliteStore::open(&config.store.url.path)?;
     let settings = NodeConfig {
+        capacity: capacity.calls,
         store: Some(store.identity().into()),
         ..config.settings(sip, &incarnation, clock::seed()?)
     };
@@ -59,9 +79,9 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
         tick: None,
         ..RelayConfig::new(clock.epoch())
     };
-    let relay = RelayLink::start(relay_config, inbox.clone(), In::Media, metrics)?;
+    let relay = RelayLink::start(relay_config, inbox.clone(), In::Media, metrics, watch)?;
     let replies = inbox.clone();
-    let (store, store_thread) = service::start(store, clock, metrics, move |reply| {
+    let (store, store_thread) = service::start(store, clock, metrics, watch, move |reply| {
         let _ = replies.send(In::Store(reply));
     })?;
 
@@ -84,41 +104,44 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
             gauges.status(&snapshot);
             publish.publish(snapshot);
         })
-        .spawn("holdline-core")?;
+        .spawn_under(watch, "holdline-core")?;
 
     let router = own_pages(config);
     serve(
         &tasks,
         pages,
-        standard_pages(metrics, &status, &incarnation).router(router),
+        standard_pages(metrics, &status, &incarnation, capacity)
+            .watched_by(watch)
+            .router(router),
     )?;
-    let (told, mut asked) = mpsc::channel(8);
-    listen(&tasks, move |signal| {
-        let _ = told.try_send(signal);
-    })?;
+    let end = drain::start(
+        &tasks,
+        watch,
+        config.drain.options(),
+        move || {
+            let _ = inbox.try_send(In::Operator(Operator::Drain));
+        },
+        move || {
+            let now = status.read();
+            Progress {
+                draining: now.draining,
+                calls: now.calls,
+            }
+        },
+    )?;
     info!(%sip, http = %config.http.listen, incarnation, "node started");
     config.media.ports.warn_of_others();
-    let (ended, over) = (handle.ended(), tasks.token());
-    let drain = async {
-        while let Some(signal) = asked.recv().await {
-            match signal {
-                Signal::Drain => {
-                    info!("draining: no new calls, those that run go on");
-                    let _ = inbox.try_send(In::Operator(Operator::Drain));
-                    tokio::spawn(wait_for_calls(status.clone(), tasks.token()));
-                }
-                Signal::Force => return,
-                Signal::Reload => warn!("reload is not supported yet: restart to apply changes"),
-            }
-        }
-    };
+    let failed = watch.failed();
     machinery.block_on(async {
         tokio::select! {
-            () = drain => {}
-            () = over.cancelled() => {}
-            () = ended.cancelled() => error!("the core has ended"),
+            () = end.cancelled() => {}
+            () = failed.cancelled() => {}
         }
     });
+    if let Some(failure) = watch.failure() {
+        // Threads may hang: none is waited for.
+        return Err(failure.into());
+    }
     // The core's end drops the way to the store, whose thread ends after what it was given.
     let sound = handle.stop().is_ok() && store_thread.join().is_ok();
     machinery.end(PATIENCE);
@@ -126,18 +149,6 @@ pub fn run(config: &Config, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
         Ok(())
     } else {
         Err("a thread panicked".into())
-    }
-}
-
-/// Ends the program when the last call of a drain has ended.
-async fn wait_for_calls(status: Published<Status>, end: CancellationToken) {
-    loop {
-        tokio::time::sleep(DRAIN_LOOK).await;
-        let now = status.read();
-        if now.draining && now.calls == 0 {
-            end.cancel();
-            return;
-        }
     }
 }
 
@@ -151,7 +162,12 @@ fn own_pages(config: &Config) -> Router {
     Router::new().route("/trunk", get(answer))
 }
 
-fn standard_pages(metrics: &Metrics, status: &Published<Status>, incarnation: &str) -> Pages {
+fn standard_pages(
+    metrics: &Metrics,
+    status: &Published<Status>,
+    incarnation: &str,
+    capacity: Capacity,
+) -> Pages {
     let (ready, shown, incarnation) = (status.clone(), status.clone(), incarnation.to_owned());
     Pages::new(
         metrics.clone(),
@@ -165,6 +181,7 @@ fn standard_pages(metrics: &Metrics, status: &Published<Status>, incarnation: &s
                 "incarnation": incarnation,
                 "calls": status.calls,
                 "capacity": status.capacity,
+                "capacity_bound_by": capacity.bound.as_str(),
                 "utilization": status.utilization,
                 "draining": status.draining,
                 "ports": { "used": status.ports.0, "total": status.ports.1 },

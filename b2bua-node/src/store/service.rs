@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use holdline_host::{Clock, Metrics};
+use holdline_host::{Clock, Metrics, Watch};
 
 /// Operations that wait; more are answered with [`Answer::Down`] at once.
 const QUEUE: usize = 8192;
@@ -37,11 +37,12 @@ impl StoreQueue {
     }
 }
 
-/// Starts the thread that `store` is on from then on; `reply` may wait.
+/// Starts the thread that `store` is on from then on; `reply` may wait. `watch` is told when it ends.
 pub fn start(
     store: impl Store + Send + 'static,
     clock: Clock,
     metrics: &Metrics,
+    watch: &Watch,
     reply: impl FnMut(StoreReply) + Send + 'static,
 ) -> io::Result<(StoreQueue, JoinHandle<()>)> {
     let (sender, receiver) = sync_channel(QUEUE);
@@ -56,9 +57,10 @@ pub fn start(
         "store_refused_total",
         "Store operations that found the queue full.",
     );
-    let thread = std::thread::Builder::new()
-        .name("holdline-store".into())
-        .spawn(move || serve(store, &receiver, clock, &took, reply))?;
+    let thread = watch.thread("holdline-store", move || {
+        serve(store, &receiver, clock, &took, reply);
+        Ok(())
+    })?;
     Ok((StoreQueue { sender, refused }, thread))
 }
 
@@ -127,9 +129,15 @@ mod tests {
         let (told, replies) = channel();
         let metrics = Metrics::new("test", "0");
         let slow = Slow(MemoryStore::default(), wait);
-        let (queue, thread) = start(slow, Clock::start(), &metrics, move |reply| {
-            let _ = told.send(reply);
-        })
+        let (queue, thread) = start(
+            slow,
+            Clock::start(),
+            &metrics,
+            &Watch::new(),
+            move |reply| {
+                let _ = told.send(reply);
+            },
+        )
         .unwrap();
         // Those of the first batch may have been taken already.
         let mut taken = 0;

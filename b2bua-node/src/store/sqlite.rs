@@ -6,7 +6,7 @@ use super::{Answer, Store, StoreReply, StoreRequest};
 use holdline_wire::attempt::AttemptRecord;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,14 @@ CREATE INDEX dialogs_ended ON dialogs (until_ms) WHERE fate IN (1, 2);";
 const META: &str =
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID";
 /// The first node that opens the file names it; all others find that name.
-const NAME: &str = "INSERT OR IGNORE INTO meta (name, value)
- VALUES ('identity', coalesce(?1, lower(hex(randomblob(16)))))";
+/// Written each time: a file that can be read only, or a full disk, shows at once.
+const NAME: &str = "INSERT INTO meta (name, value)
+ VALUES ('identity', coalesce(?1, lower(hex(randomblob(16)))))
+ ON CONFLICT (name) DO UPDATE SET value = value";
+/// Whether the table is ours.
+const COLUMNS: &str =
+    "SELECT call_id, node_tag, agent_tag, fate, generation, claimed_by, record, until_ms
+ FROM dialogs LIMIT 1";
 /// What became of calls that ended or moved. The condition is that of the index, word for word.
 pub(super) const SWEEP_ENDED: &str = "DELETE FROM dialogs WHERE (call_id, node_tag, agent_tag) IN
  (SELECT call_id, node_tag, agent_tag FROM dialogs
@@ -46,6 +52,9 @@ const SWEEP_ALL: &str = "DELETE FROM dialogs WHERE (call_id, node_tag, agent_tag
  (SELECT call_id, node_tag, agent_tag FROM dialogs WHERE until_ms <= ?1 LIMIT ?2)";
 /// How long another process may hold the file before an operation fails.
 const BUSY: Duration = Duration::from_millis(250);
+/// How often a start tries again where another process may be in the way, and how long it waits.
+const OPEN_TRIES: u32 = 20;
+const OPEN_STEP: Duration = Duration::from_millis(25);
 /// How long it waits before it looks again.
 const BUSY_STEP: Duration = Duration::from_micros(500);
 /// Rows removed by one sweep: it must not hold up a claim.
@@ -61,18 +70,67 @@ const RINGS: i64 = 3;
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SqliteError {
-    /// The folder cannot be made.
-    #[error("store folder: {0}")]
-    Folder(#[from] std::io::Error),
+    /// The folder is not there, or no folder.
+    #[error("there is no folder {}", .0.display())]
+    NoFolder(PathBuf),
     /// SQLite's own words.
-    #[error("store: {0}")]
+    #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
     /// A newer program wrote the file.
-    #[error("store: schema version {0} is newer than this program's")]
+    #[error("its schema version {0} is newer than this program's, {SCHEMA_VERSION}")]
     Newer(i32),
     /// The file that was opened at the start is gone, and another node made a new one.
-    #[error("store: the file is not the one that this node began with: restart the node")]
+    #[error("the file is not the one that this node began with: restart the node")]
     Exchanged,
+}
+
+impl SqliteError {
+    /// What whoever starts the node can do about it.
+    pub fn what_to_do(&self) -> &'static str {
+        let code = match self {
+            SqliteError::NoFolder(_) => {
+                return "Create the folder, writable for the user that runs the node, or correct store.url.";
+            }
+            SqliteError::Newer(_) => {
+                return "Start the version of the node that wrote the file, or name another file in store.url.";
+            }
+            SqliteError::Exchanged => return "Restart the node.",
+            SqliteError::Sqlite(error) => error.sqlite_error_code(),
+        };
+        match code {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                "Move the file away, or name another one in store.url: the node makes a new store."
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                "Find the process that holds the file locked (fuser shows it), and start the node again."
+            }
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => {
+                "See that the disk has room and is sound, and start the node again."
+            }
+            // An error in our own words to it: the tables are others.
+            Some(ErrorCode::Unknown) | None => {
+                "The file belongs to another program: name another one in store.url."
+            }
+            _ => {
+                "Let the user that runs the node read and write the file and its folder, or correct store.url."
+            }
+        }
+    }
+
+    /// Whether it may be over in a moment: another process holds the file, makes it or closes it.
+    fn may_pass(&self) -> bool {
+        let SqliteError::Sqlite(error) = self else {
+            return false;
+        };
+        let lasting = [
+            ErrorCode::NotADatabase,
+            ErrorCode::ReadOnly,
+            ErrorCode::Unknown,
+        ];
+        error
+            .sqlite_error_code()
+            .is_some_and(|code| !lasting.contains(&code))
+    }
 }
 
 /// An open file; opened again after an error.
@@ -86,9 +144,19 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file at `path`; makes it, and its folder, where it is missing.
+    /// Opens the file at `path` and writes to it; makes it where it is missing, but not its folder: a
+    /// disk that is not mounted must not become a store of its own. Waits a little for a process that
+    /// holds the file.
     pub fn open(path: &Path) -> Result<SqliteStore, SqliteError> {
-        let (connection, identity) = connect(path, None)?;
+        let mut tries = 1..OPEN_TRIES;
+        let (connection, identity) = loop {
+            match connect(path, None) {
+                Err(error) if error.may_pass() && tries.next().is_some() => {
+                    std::thread::sleep(OPEN_STEP);
+                }
+                opened => break opened?,
+            }
+        };
         Ok(SqliteStore {
             path: path.into(),
             identity,
@@ -181,8 +249,9 @@ fn wait_for_others(tried: i32) -> bool {
 
 /// Opens the file, and names it where it has no name: `name`, or else a random one.
 fn connect(path: &Path, name: Option<&str>) -> Result<(Connection, Box<str>), SqliteError> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(SqliteError::NoFolder(folder.into()));
     }
     let mut connection = Connection::open(path)?;
     connection.busy_handler(Some(wait_for_others))?;
@@ -202,6 +271,7 @@ fn connect(path: &Path, name: Option<&str>) -> Result<(Connection, Box<str>), Sq
         SCHEMA_VERSION => {}
         newer => return Err(SqliteError::Newer(newer)),
     }
+    transaction.query_row(COLUMNS, [], |_| Ok(())).optional()?;
     transaction.execute_batch(META)?;
     transaction.execute(NAME, params![name])?;
     let read = "SELECT value FROM meta WHERE name = 'identity'";

@@ -111,6 +111,7 @@ impl Scratch {
     fn new(name: &str) -> Scratch {
         let folder = std::env::temp_dir().join(format!("holdline-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(folder.join("deep")).unwrap();
         Scratch(folder)
     }
 
@@ -302,6 +303,8 @@ fn a_store_has_one_identity() {
         assert_eq!(store.put(1, "a", 0), Answer::Down);
         drop(other);
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+        assert_eq!(store.put(1, "a", 0), Answer::Down);
+        std::fs::create_dir(file.parent().unwrap()).unwrap();
     };
     lose(&mut store);
     assert_eq!(store.put(2, "a", 0), Answer::Done);
@@ -310,6 +313,45 @@ fn a_store_has_one_identity() {
     let stranger = open();
     assert_eq!(store.put(3, "a", 0), Answer::Down);
     assert_ne!(stranger.identity(), identity);
+}
+
+/// What cannot be a store is told as it is opened, with what to do; nothing of it is changed.
+// spec: X59
+#[test]
+fn what_cannot_be_a_store_is_refused_with_advice() {
+    let scratch = Scratch::new("refused");
+    let refused = |path: &std::path::Path, cause: &str, advice: &str| {
+        let error = SqliteStore::open(path).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(cause), "{text}");
+        assert!(
+            error.what_to_do().contains(advice),
+            "{text}: {}",
+            error.what_to_do()
+        );
+    };
+    let missing = scratch.0.join("missing").join("dialogs.db");
+    refused(&missing, "there is no folder", "Create the folder");
+    assert!(!missing.parent().unwrap().exists());
+    refused(&scratch.0.join("deep"), "unable to open", "read and write");
+    let garbage = scratch.file();
+    std::fs::write(&garbage, "this is no database\n".repeat(100)).unwrap();
+    refused(&garbage, "not a database", "Move the file away");
+    refused(
+        &garbage.join("dialogs.db"),
+        "there is no folder",
+        "Create the folder",
+    );
+
+    let foreign = scratch.0.join("foreign.db");
+    let connection = rusqlite::Connection::open(&foreign).unwrap();
+    let other = "CREATE TABLE dialogs (windows INTEGER); PRAGMA user_version = 2";
+    connection.execute_batch(other).unwrap();
+    refused(&foreign, "no such column", "another program");
+    connection.pragma_update(None, "user_version", 0).unwrap();
+    refused(&foreign, "already exists", "another program");
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    refused(&foreign, "schema version 99 is newer", "Start the version");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What a program needs of its machine: a thread for its core with the SIP sockets, a clock,
 //! configuration, HTTP, logs, metrics and signals.
 
+pub mod capacity;
 pub mod clock;
 pub mod config;
+pub mod drain;
 pub mod driver;
 pub mod http;
 pub mod log;
@@ -12,6 +14,7 @@ pub mod published;
 pub mod relay_link;
 pub mod signals;
 pub mod sip_sockets;
+pub mod supervision;
 pub mod tasks;
 pub mod trunk_source;
 
@@ -21,4 +24,5 @@ pub use metrics::Metrics;
 pub use published::Published;
 pub use relay_link::RelayLink;
 pub use sip_sockets::{SipSockets, SocketOptions};
+pub use supervision::Watch;
 pub use tasks::{Machinery, Tasks};

@@ -2,6 +2,7 @@
 
 use crate::driver::{Inbox, InboxError};
 use crate::metrics::Metrics;
+use crate::supervision::Watch;
 use holdline_relay::{Command, Relay, RelayConfig, RelayHandle, Report, ReportSink, SendError};
 use prometheus::IntCounter;
 use std::collections::VecDeque;
@@ -23,14 +24,16 @@ pub struct RelayLink {
 
 impl RelayLink {
     /// Starts the relay. Its reports go to the core's inbox, made to inputs by `wrap`; where that
-    /// is full they wait in the relay, which merges ticks.
+    /// is full they wait in the relay, which merges ticks. `watch` is told when a thread of it ends.
     pub fn start<T: Send + 'static>(
         config: RelayConfig,
         inbox: Inbox<T>,
         wrap: impl Fn(Report) -> T + Send + 'static,
         metrics: &Metrics,
+        watch: &Watch,
     ) -> io::Result<RelayLink> {
-        let relay = Arc::new(Relay::start(config, Reports { inbox, wrap })?);
+        let start = |name: &str, work| watch.thread(name, work);
+        let relay = Arc::new(Relay::start_on(&start, config, Reports { inbox, wrap })?);
         let weak = Arc::downgrade(&relay);
         let counters = move || {
             weak.upgrade()
@@ -174,7 +177,14 @@ mod tests {
             queue: 1,
             ..RelayConfig::new(clock.epoch())
         };
-        let link = RelayLink::start(config, driver.inbox(), Either::Report, &metrics).unwrap();
+        let link = RelayLink::start(
+            config,
+            driver.inbox(),
+            Either::Report,
+            &metrics,
+            &Watch::new(),
+        );
+        let link = link.unwrap();
         let (sender, reports) = mpsc::channel();
         let turn = link.clone();
         let handle = driver

@@ -1,6 +1,7 @@
 //! What an operator asks for by signals.
 
 use crate::tasks::Tasks;
+use nix::sys::signal::Signal as Number;
 use std::io;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
@@ -15,6 +16,18 @@ pub enum Signal {
     Reload,
 }
 
+/// Signals that mean nothing here and would end a program that does not catch them. SIGQUIT is not
+/// among them: it ends the program and leaves a core file, which is what it is for.
+const HARMLESS: [(&str, Number); 7] = [
+    ("SIGUSR1", Number::SIGUSR1),
+    ("SIGUSR2", Number::SIGUSR2),
+    ("SIGALRM", Number::SIGALRM),
+    ("SIGVTALRM", Number::SIGVTALRM),
+    ("SIGPROF", Number::SIGPROF),
+    ("SIGIO", Number::SIGIO),
+    ("SIGPIPE", Number::SIGPIPE),
+];
+
 /// Calls `on_signal` for each signal. It runs on a task: it hands over and returns.
 pub fn listen(tasks: &Tasks, mut on_signal: impl FnMut(Signal) + Send + 'static) -> io::Result<()> {
     let (mut terminate, mut interrupt, mut hang_up) = {
@@ -28,7 +41,8 @@ pub fn listen(tasks: &Tasks, mut on_signal: impl FnMut(Signal) + Send + 'static)
             open(SignalKind::hangup())?,
         )
     };
-    tasks.spawn(async move {
+    ignore_harmless(tasks)?;
+    tasks.spawn_watched("signals", async move {
         let mut draining = false;
         loop {
             let received = tokio::select! {
@@ -40,6 +54,20 @@ pub fn listen(tasks: &Tasks, mut on_signal: impl FnMut(Signal) + Send + 'static)
             on_signal(received);
         }
     });
+    Ok(())
+}
+
+/// Catches them, and says once for each of them that it did.
+fn ignore_harmless(tasks: &Tasks) -> io::Result<()> {
+    let _runtime = tasks.enter();
+    for (name, number) in HARMLESS {
+        let mut stream = signal(SignalKind::from_raw(number as i32))?;
+        tasks.spawn(async move {
+            if stream.recv().await.is_some() {
+                tracing::warn!("{name} received: it means nothing here and is ignored");
+            }
+        });
+    }
     Ok(())
 }
 
@@ -59,8 +87,14 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    fn send(name: &str) {
+        let own = std::process::id().to_string();
+        let sent = Command::new("kill").args([name, &own]).status();
+        assert!(sent.unwrap().success());
+    }
+
     #[test]
-    fn the_first_asks_for_a_drain_and_the_second_forces() {
+    fn the_first_asks_for_a_drain_the_second_forces_and_others_do_no_harm() {
         let machinery = Machinery::start().unwrap();
         let (sender, signals) = mpsc::channel();
         listen(&machinery.tasks(), move |s| sender.send(s).unwrap_or(())).unwrap();
@@ -71,14 +105,10 @@ mod tests {
             ("-INT", Signal::Force),
         ];
         for (name, asked) in expected {
-            let own = std::process::id().to_string();
-            assert!(
-                Command::new("kill")
-                    .args([name, &own])
-                    .status()
-                    .unwrap()
-                    .success()
-            );
+            for (harmless, _) in HARMLESS {
+                send(harmless.replace("SIG", "-").as_str());
+            }
+            send(name);
             assert_eq!(
                 signals.recv_timeout(Duration::from_secs(10)).unwrap(),
                 asked

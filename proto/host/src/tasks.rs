@@ -1,5 +1,6 @@
 //! The small tokio runtime beside the core's thread, and the orderly end of what runs on it.
 
+use crate::supervision::Watch;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub struct Tasks {
     handle: Handle,
     token: CancellationToken,
     tracker: TaskTracker,
+    watch: Watch,
 }
 
 /// The runtime: dropped by `main` when all is over.
@@ -26,8 +28,13 @@ pub struct Machinery {
 }
 
 impl Machinery {
-    /// Starts the runtime.
+    /// Starts the runtime, with a watch of its own.
     pub fn start() -> io::Result<Machinery> {
+        Machinery::start_under(&Watch::new())
+    }
+
+    /// Starts the runtime; `watch` is told of tasks that end.
+    pub fn start_under(watch: &Watch) -> io::Result<Machinery> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .thread_name("holdline-io")
@@ -37,6 +44,7 @@ impl Machinery {
             handle: runtime.handle().clone(),
             token: CancellationToken::new(),
             tracker: TaskTracker::new(),
+            watch: watch.clone(),
         };
         Ok(Machinery { runtime, tasks })
     }
@@ -76,6 +84,15 @@ impl Tasks {
                 () = task => {}
             }
         });
+    }
+
+    /// Starts a task without which the program is of no use: should it end, the program does.
+    pub fn spawn_watched(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.spawn(self.watch.clone().task(name, task));
     }
 
     /// Starts a task that ends by itself soon after [`Tasks::token`] is cancelled.

@@ -7,7 +7,7 @@ use holdline_host::http::{self, Pages};
 use holdline_host::log::{self, LogConfig};
 use holdline_host::metrics::ReceiveDrops;
 use holdline_host::signals::{self, Signal};
-use holdline_host::{Clock, Driver, Machinery, Metrics, Published, SipSockets, clock};
+use holdline_host::{Clock, Driver, Machinery, Metrics, Published, SipSockets, Watch, clock};
 use holdline_wire::Time;
 use holdline_wire::machine::{Input, Machine, Output};
 use holdline_wire::token::Tokens;
@@ -84,7 +84,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// What a `main.rs` does between the command line and its exit code.
 fn run(config: &Config, started: &Sender<(SocketAddr, SocketAddr)>) -> Result<bool, Failure> {
     let metrics = Metrics::new("tagger", "0.0.1");
-    let _log = log::start(&config.log, &metrics)?;
+    let watch = Watch::new();
+    let _log = log::start(&config.log, &metrics, &watch)?;
     let clock = Clock::start();
     // Sockets first: what is in use is told before anything runs.
     let sockets = SipSockets::bind(&config.listen, Default::default())?;
@@ -99,7 +100,7 @@ fn run(config: &Config, started: &Sender<(SocketAddr, SocketAddr)>) -> Result<bo
         draining: false,
         outputs: VecDeque::new(),
     };
-    let machinery = Machinery::start()?;
+    let machinery = Machinery::start_under(&watch)?;
     let status = Published::new(Status::default());
     let finished = Arc::new(tokio::sync::Notify::new());
     let (publish, finish) = (status.clone(), Arc::clone(&finished));
@@ -111,7 +112,7 @@ fn run(config: &Config, started: &Sender<(SocketAddr, SocketAddr)>) -> Result<bo
                 draining: core.draining,
             });
         })
-        .spawn("tagger-core")?;
+        .spawn_under(&watch, "tagger-core")?;
 
     let ready = status.clone();
     let pages = Pages::new(
@@ -128,7 +129,7 @@ fn run(config: &Config, started: &Sender<(SocketAddr, SocketAddr)>) -> Result<bo
     http::serve(
         &machinery.tasks(),
         listener,
-        pages.router(axum::Router::new()),
+        pages.watched_by(&watch).router(axum::Router::new()),
     )?;
     let (inbox, force) = (handle.inbox(), Arc::clone(&finished));
     signals::listen(&machinery.tasks(), move |signal| match signal {
@@ -137,13 +138,14 @@ fn run(config: &Config, started: &Sender<(SocketAddr, SocketAddr)>) -> Result<bo
         Signal::Reload => {}
     })?;
 
-    let ended = handle.ended();
+    let failed = watch.failed();
     machinery.block_on(async {
         tokio::select! {
             () = finished.notified() => {}
-            () = ended.cancelled() => {}
+            () = failed.cancelled() => {}
         }
     });
+    watch.ending();
     let clean = handle.stop().is_ok();
     Ok(machinery.end(Duration::from_secs(5)) && clean)
 }

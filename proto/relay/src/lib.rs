@@ -23,6 +23,8 @@ pub use command::{
 };
 pub use outbox::ReportSink;
 pub use pool::Ports;
-pub use relay::{QUIET_AFTER, Relay, RelayConfig, RelayCounters, RelayHandle, SendError};
+pub use relay::{
+    QUIET_AFTER, Relay, RelayConfig, RelayCounters, RelayHandle, SendError, StartThread, Work,
+};
 pub use session::{Carrier, MediaError, Place, Session};
 pub use table::{Applied, Channel, Reason, Table, Verdict};

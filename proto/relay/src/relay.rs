@@ -91,6 +91,13 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub struct Relay;
 
+/// What a thread does until it is stopped; an error where it cannot go on.
+pub type Work = Box<dyn FnOnce() -> io::Result<()> + Send>;
+
+/// Starts a thread of that name, and sees to it that somebody learns when it panics or fails: no
+/// packet is relayed from then on.
+pub type StartThread<'a> = &'a dyn Fn(&str, Work) -> io::Result<JoinHandle<()>>;
+
 /// A running relay. Dropping it stops it.
 pub struct RelayHandle {
     threads: Vec<Thread>,
@@ -105,8 +112,21 @@ struct Thread {
 }
 
 impl Relay {
-    /// Starts the threads; reports go to `on_report`.
+    /// Starts the threads, whose failures nobody is told of; reports go to `on_report`.
     pub fn start(config: RelayConfig, on_report: impl ReportSink) -> io::Result<RelayHandle> {
+        let plain = |name: &str, work: Work| {
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            thread.spawn(move || drop(work()))
+        };
+        Relay::start_on(&plain, config, on_report)
+    }
+
+    /// The same on threads that are started by `start`.
+    pub fn start_on(
+        start: StartThread,
+        config: RelayConfig,
+        on_report: impl ReportSink,
+    ) -> io::Result<RelayHandle> {
         let count = config.threads.max(1);
         let gather = Arc::new(Gather::new(Box::new(on_report), count));
         // Where a later one fails to start, dropping the handle stops the earlier ones.
@@ -115,7 +135,7 @@ impl Relay {
             gather,
         };
         for number in 0..count {
-            let thread = Thread::start(&config, number, Arc::clone(&handle.gather))?;
+            let thread = Thread::start(start, &config, number, Arc::clone(&handle.gather))?;
             handle.threads.push(thread);
         }
         Ok(handle)
@@ -123,7 +143,12 @@ impl Relay {
 }
 
 impl Thread {
-    fn start(config: &RelayConfig, number: usize, gather: Arc<Gather>) -> io::Result<Thread> {
+    fn start(
+        start: StartThread,
+        config: &RelayConfig,
+        number: usize,
+        gather: Arc<Gather>,
+    ) -> io::Result<Thread> {
         let epoll = Epoll::new(EVENTS_AT_A_TIME)?;
         let waker = Waker::new()?;
         epoll.add(waker.as_raw_fd(), WAKER)?;
@@ -154,9 +179,7 @@ impl Thread {
             pauses: config.threads <= 1,
             more_commands: false,
         };
-        let thread = std::thread::Builder::new()
-            .name("holdline-relay".to_owned())
-            .spawn(move || worker.run())?;
+        let thread = start("holdline-relay", Box::new(move || worker.run()))?;
         Ok(Thread {
             commands,
             shared,

@@ -29,6 +29,16 @@ impl Epoll {
         })
     }
 
+    /// One that every wait fails on.
+    #[cfg(test)]
+    pub(crate) fn broken() -> Epoll {
+        let not_epoll = std::fs::File::open("/dev/null").expect("it is always there");
+        Epoll {
+            fd: not_epoll.into(),
+            events: vec![libc::epoll_event { events: 0, u64: 0 }],
+        }
+    }
+
     /// Tells of `fd` as `token` whenever it can be read or has an error. Closing it ends that.
     pub(crate) fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {

@@ -8,6 +8,7 @@ use crate::relay::Shared;
 use crate::sys::Epoll;
 use crate::table::{Applied, Channel, Table, Verdict, stream_of};
 use holdline_wire::Time;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -52,8 +53,9 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Runs until it is told to stop.
-    pub(crate) fn run(mut self) {
+    /// Runs until it is told to stop. An error where epoll fails: nothing is heard from then on, and
+    /// that is nobody's silence but ours.
+    pub(crate) fn run(mut self) -> io::Result<()> {
         let mut due = self.next_due().filter(|_| !self.pauses);
         let mut removals_due = self.now() + REMOVALS;
         let mut buffer = [0; BUFFER];
@@ -70,7 +72,7 @@ impl Worker {
                 Some(at) => self.millis_until(at),
                 None => FOREVER,
             };
-            self.turn(timeout, &mut buffer);
+            self.turn(timeout, &mut buffer)?;
             self.send_silence(&mut buffer);
             self.table.listen(self.now(), &mut self.reports);
             if self.now() >= removals_due {
@@ -92,7 +94,7 @@ impl Worker {
             }
             if let Some(at) = due.filter(|at| self.now() >= *at) {
                 for _ in 0..ROUNDS_BEFORE_TICK {
-                    if self.turn(0, &mut buffer) == 0 {
+                    if self.turn(0, &mut buffer)? == 0 {
                         break;
                     }
                 }
@@ -102,6 +104,7 @@ impl Worker {
                 self.gather.push(&mut self.reports);
             }
         }
+        Ok(())
     }
 
     fn now(&self) -> Time {
@@ -115,10 +118,10 @@ impl Worker {
     }
 
     /// Waits, then takes one packet from each port that has some; how many there were.
-    fn turn(&mut self, millis: i32, buffer: &mut [u8]) -> usize {
-        // A failure here is a bug (a bad descriptor): there is nobody to tell but the core, which
-        // sees that no tick comes.
-        let count = self.epoll.wait(millis).unwrap_or(0);
+    fn turn(&mut self, millis: i32, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.epoll.wait(millis).map_err(|error| {
+            io::Error::new(error.kind(), format!("epoll of the media ports: {error}"))
+        })?;
         let now = self.now();
         for index in 0..count {
             match self.epoll.token(index) {
@@ -129,7 +132,7 @@ impl Worker {
                 bits => self.read(now, Token::new(bits), buffer),
             }
         }
-        count
+        Ok(count)
     }
 
     fn read(&mut self, now: Time, token: Token, buffer: &mut [u8]) {
@@ -309,5 +312,50 @@ impl Worker {
         } else {
             self.next_due()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::Options;
+    use crate::sys::Waker;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+    use std::sync::mpsc::sync_channel;
+
+    /// It used to be taken for the silence of everybody, at full load.
+    // spec: X52
+    #[test]
+    fn epoll_that_fails_ends_the_thread_with_the_reason() {
+        let (_commands, commands) = sync_channel(1);
+        let (reports, heard) = sync_channel(1000);
+        let shared = Shared {
+            waker: Waker::new().unwrap(),
+            stop: AtomicBool::new(false),
+            ignored: AtomicU64::new(0),
+            unreachable: AtomicU64::new(0),
+            silence: AtomicU64::new(0),
+        };
+        let options = Options {
+            receive_buffer: 0,
+            dscp: None,
+        };
+        let worker = Worker {
+            thread: 0,
+            table: Table::new(),
+            ports: Ports::new(options),
+            epoll: Epoll::broken(),
+            commands,
+            gather: Arc::new(Gather::new(Box::new(reports), 1)),
+            reports: Vec::new(),
+            shared: Arc::new(shared),
+            epoch: Instant::now(),
+            tick: Some(Duration::from_millis(10)),
+            pauses: false,
+            more_commands: false,
+        };
+        let error = worker.run().unwrap_err().to_string();
+        assert!(error.starts_with("epoll of the media ports: "), "{error}");
+        assert!(heard.try_iter().next().is_none(), "nobody was silent");
     }
 }

@@ -1,18 +1,10 @@
 //! What the kernel says of processes and of itself (proc(5)).
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
 use std::io;
 use std::time::Duration;
-
-/// Raises the soft limit of open files to the hard one; what that is.
-pub fn raise_open_files() -> io::Result<u64> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    Ok(hard)
-}
 
 /// User and system time of a process and of all its children, in steps of 10 ms each.
 pub fn cpu(pid: u32) -> io::Result<Duration> {

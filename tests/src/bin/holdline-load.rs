@@ -3,6 +3,7 @@
 //! Exit codes and examples: `holdline-load --help`.
 
 use clap::Parser;
+use holdline_host::capacity::raise_open_files;
 use holdline_tests::load::{Options, csv, run};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -20,6 +21,8 @@ fn main() -> ExitCode {
 }
 
 fn judge(options: &Options) -> io::Result<bool> {
+    // Two ends for each call, with a socket for each stream.
+    raise_open_files()?;
     let report = run(options)?;
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;

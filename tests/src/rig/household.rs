@@ -12,9 +12,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Raises the limit of open files, lets the kernel kill the process when its parent is gone, and
-/// becomes the program: its process number is the program's.
-const LAUNCH: &str = r#"ulimit -n "$(ulimit -Hn)" 2>/dev/null; exec setpriv --pdeathsig KILL "$@""#;
+/// Lets the kernel kill the process when its parent is gone, and becomes the program: its process
+/// number is the program's. Its limits are those of the user's shell.
+const LAUNCH: &str = r#"exec setpriv --pdeathsig KILL "$@""#;
 /// How long processes have after SIGTERM.
 const PATIENCE: Duration = Duration::from_millis(1000);
 /// Lines of a log that are shown.
@@ -34,6 +34,8 @@ pub enum Sig {
     Continue,
     /// SIGTERM.
     Terminate,
+    /// SIGUSR1, which means nothing to anybody.
+    User,
 }
 
 /// All processes of a rig by name, and the directory that they write to. Clones share it.
@@ -186,7 +188,11 @@ impl Inner {
         let until = Instant::now() + PATIENCE;
         let running = |child: &mut Child| matches!(child.try_wait(), Ok(None));
         while self.children.values_mut().any(running) && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(30));
+            for child in self.children.values() {
+                // The second one says that nobody wants to wait for a drain.
+                let _ = send(child, Sig::Terminate);
+            }
         }
         for child in self.children.values_mut() {
             let _ = child.kill();
@@ -206,6 +212,7 @@ fn send(child: &Child, signal: Sig) -> io::Result<()> {
         Sig::Stop => Signal::SIGSTOP,
         Sig::Continue => Signal::SIGCONT,
         Sig::Terminate => Signal::SIGTERM,
+        Sig::User => Signal::SIGUSR1,
     };
     Ok(kill(Pid::from_raw(pid), signal)?)
 }

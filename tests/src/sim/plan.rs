@@ -182,6 +182,8 @@ pub struct FarEnd {
     pub moving: Duration,
     /// With more of them unanswered at a time it answers nothing any more.
     pub freezes_beyond: Option<usize>,
+    /// How many the operator says that it bears at a time.
+    pub at_a_time: Option<u32>,
 }
 
 impl FarEnd {
@@ -192,6 +194,7 @@ impl FarEnd {
             delay,
             moving: Duration::from_millis(100),
             freezes_beyond: Some(1),
+            at_a_time: None,
         }
     }
 }

@@ -3,14 +3,18 @@
 mod announced;
 mod deaths;
 mod demo;
+mod drain;
 mod far_end;
 mod far_ends;
 mod far_refusals;
+mod limits;
 mod lost;
 mod no_node;
 mod operator;
 mod own_torture;
 mod ports;
+mod store;
+mod supervision;
 mod torture;
 mod torture_table;
 

@@ -165,22 +165,22 @@ fn what_the_node_refuses_by_itself_is_marked() {
     );
 
     // A port that cannot be opened.
-    let down = placed(&mut bench, "c5");
-    bench.ua_responds(&down, 183, Some(ANSWER));
-    bench.agent_gets("183");
+    placed(&mut bench, "c5");
     let mut installed = bench.relay.iter().rev();
-    let stream = installed.find_map(|command| match command {
-        Command::Install { stream, .. } => Some(*stream),
+    let installed = installed.find_map(|command| match command {
+        Command::Install { stream, far, .. } => Some((*stream, far.local)),
         _ => None,
     });
+    let (stream, local) = installed.expect("a stream");
+    // The far end was told of it, so it cannot be exchanged any more.
     bench.input(Input::Other(In::Media(Report::BindFailed {
-        stream: stream.expect("early media"),
-        side: holdline_relay::Side::Near,
-        local: addr("127.0.0.11:30000"),
+        stream,
+        side: holdline_relay::Side::Far,
+        local,
         errno: 98,
     })));
     assert_eq!(
-        refused("port", &mut bench, "500").as_deref(),
+        refused("port", &mut bench, "503").as_deref(),
         Some("no_port")
     );
 

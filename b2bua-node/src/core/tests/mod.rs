@@ -5,6 +5,7 @@ mod calls;
 mod draining;
 mod failover;
 mod far_ends;
+mod faults;
 mod hang_ups;
 mod limits;
 mod lost_agents;

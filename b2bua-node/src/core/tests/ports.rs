@@ -72,9 +72,9 @@ fn new_calls_leave_ports_for_those_of_other_nodes_and_the_utilization_says_so() 
     refused_for_ports(&b.agent_gets("503"));
     assert!(b.waiting.is_empty());
     b.mode = StoreMode::Prompt;
-    b.ua_responds(&down, 486, None);
+    b.ua_responds(&down, 480, None);
     b.ua_gets("ACK");
-    b.agent_gets("486");
+    b.agent_gets("480");
     for up in &mut calls {
         b.agent_hangs_up(&mut up.agent);
     }

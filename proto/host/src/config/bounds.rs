@@ -122,8 +122,8 @@ impl fmt::Display for Bound {
     }
 }
 
-/// `more` is at least `times` times `less`; both have a bound with a default, and stand in tables
-/// that are there once.
+/// `more` is at least `times` times `less`, where both are set or have a default; they stand in
+/// tables that are there once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relation {
     /// The key of the greater one.

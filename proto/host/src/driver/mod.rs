@@ -9,6 +9,7 @@ pub use inbox::{Inbox, InboxError};
 use crate::clock::Clock;
 use crate::metrics::{DriverMetrics, Metrics, SipMetrics};
 use crate::sip_sockets::SipSockets;
+use crate::supervision::Watch;
 use holdline_wire::Time;
 use holdline_wire::machine::Machine;
 use inbox::Alarm;
@@ -164,17 +165,20 @@ where
 
     /// Starts the thread, named `name`.
     pub fn spawn(self, name: &str) -> io::Result<Handle<M::In>> {
+        self.spawn_under(&Watch::new(), name)
+    }
+
+    /// The same; `watch` is told when the thread ends.
+    pub fn spawn_under(self, watch: &Watch, name: &str) -> io::Result<Handle<M::In>> {
         let inbox = self.inbox.clone();
         let control = Arc::clone(&self.control);
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                // Dropped also when the core panics, so that the program learns of it and ends.
-                let _guard = guard;
-                Loop::new(self).run();
-            })?;
+        let thread = watch.thread(name, move || {
+            // Dropped also when the core panics, so that whoever waits for it learns of it.
+            let _guard = guard;
+            Loop::new(self).run()
+        })?;
         Ok(Handle {
             inbox,
             control,

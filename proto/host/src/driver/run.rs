@@ -54,21 +54,25 @@ impl<M: Machine> Loop<M> {
         }
     }
 
-    pub(super) fn run(mut self) {
+    /// Until it is told to stop, or polling fails.
+    pub(super) fn run(mut self) -> std::io::Result<()> {
         let mut events = Events::with_capacity(1024);
         self.drain_outputs();
         self.snapshot();
         while !self.driver.control.stop.load(Ordering::Acquire) {
-            if let Err(error) = self.sleep(&mut events) {
-                tracing::error!(%error, "the poll of the SIP sockets failed");
-                return;
-            }
+            self.sleep(&mut events).map_err(|error| {
+                std::io::Error::new(
+                    error.kind(),
+                    format!("the poll of the SIP sockets: {error}"),
+                )
+            })?;
             self.pass();
             self.waiting = (self.driver.on_turn)();
             self.snapshot_if_due();
             self.judge_pass(self.driver.clock.now());
         }
         self.snapshot();
+        Ok(())
     }
 
     fn sleep(&mut self, events: &mut Events) -> std::io::Result<()> {

@@ -474,7 +474,8 @@ fn a_core_that_panics_is_known_to_have_ended() {
         DriverOptions::default(),
         &metrics,
     );
-    let handle = driver.unwrap().spawn("broken").unwrap();
+    let watch = Watch::new();
+    let handle = driver.unwrap().spawn_under(&watch, "broken").unwrap();
     let ended = handle.ended();
     handle.inbox().send(()).unwrap();
     for _ in 0..1000 {
@@ -485,6 +486,10 @@ fn a_core_that_panics_is_known_to_have_ended() {
     }
     assert!(ended.is_cancelled());
     assert!(handle.stop().is_err());
+    assert_eq!(
+        watch.failure(),
+        Some("broken has ended: it panicked: on purpose")
+    );
 }
 
 #[test]

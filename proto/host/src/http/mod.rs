@@ -8,6 +8,7 @@ pub use document::Document;
 pub use server::{bind, serve};
 
 use crate::metrics::Metrics;
+use crate::supervision::Watch;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
@@ -50,6 +51,17 @@ impl Pages {
             ready: Arc::new(ready),
             status: Arc::new(status),
         }
+    }
+
+    /// The same, not ready either where `watch` says why: the program leaves, or a thread or task of
+    /// it has ended (spec: X52).
+    pub fn watched_by(mut self, watch: &Watch) -> Pages {
+        let (watch, ready) = (watch.clone(), self.ready);
+        self.ready = Arc::new(move || match watch.reason_not_ready() {
+            Some(reason) => Err(reason.to_owned()),
+            None => ready(),
+        });
+        self
     }
 
     /// The pages and the program's `own` routes, each bounded in time and in the body it takes.

@@ -47,7 +47,7 @@ pub fn serve(tasks: &Tasks, listener: TcpListener, router: Router) -> io::Result
     };
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = tasks.clone();
-    tasks.spawn(async move {
+    tasks.spawn_watched("http", async move {
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,

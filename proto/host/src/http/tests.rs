@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 struct Site {
     address: SocketAddr,
     ready: Arc<AtomicBool>,
+    watch: Watch,
     machinery: Machinery,
 }
 
@@ -34,10 +35,13 @@ fn start() -> Site {
         .route("/length", axum::routing::post(length));
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
+    let watch = Watch::new();
+    let pages = pages.watched_by(&watch);
     serve(&machinery.tasks(), listener, pages.router(own)).unwrap();
     Site {
         address,
         ready,
+        watch,
         machinery,
     }
 }
@@ -90,6 +94,23 @@ fn the_pages_answer_and_a_drain_shows_in_readyz_only() {
         "{ready}"
     );
     assert!(site.get("/healthz").starts_with("HTTP/1.1 200"));
+}
+
+// spec: X52
+#[test]
+fn a_program_is_not_ready_once_a_thread_of_it_has_ended() {
+    let site = start();
+    site.watch.not_ready("draining");
+    let leaving = site.get("/readyz");
+    assert!(leaving.starts_with("HTTP/1.1 503") && leaving.ends_with("draining\n"));
+    let thread = site.watch.thread("holdline-relay", || panic!("on purpose"));
+    let _ = thread.unwrap().join();
+    let ready = site.get("/readyz");
+    let why = "holdline-relay has ended: it panicked: on purpose\n";
+    assert!(
+        ready.starts_with("HTTP/1.1 503") && ready.ends_with(why),
+        "{ready}"
+    );
 }
 
 // spec: X10

@@ -6,8 +6,10 @@ mod redact;
 pub use redact::{redact, redact_user};
 
 use crate::metrics::Metrics;
+use crate::supervision::Watch;
 use prometheus::IntCounter;
 use serde::{Deserialize, Deserializer, de};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
@@ -16,6 +18,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// The thread that writes.
+pub(crate) const THREAD: &str = "holdline-log";
 /// Lines that wait for standard error; more are dropped and counted.
 const QUEUE: usize = 8192;
 /// How long the writing thread lets lines gather: a process that is killed loses those.
@@ -95,16 +99,16 @@ impl Drop for LogGuard {
     }
 }
 
-/// Sets up the process's logging. `holdline_log_lines_dropped_total` counts what standard error
-/// was too slow for.
-pub fn start(config: &LogConfig, metrics: &Metrics) -> Result<LogGuard, LogError> {
+/// Sets up the process's logging, panics included. `holdline_log_lines_dropped_total` counts what
+/// standard error was too slow for; `watch` is told when the writing thread ends.
+pub fn start(config: &LogConfig, metrics: &Metrics, watch: &Watch) -> Result<LogGuard, LogError> {
     let level = std::env::var("HOLDLINE_LOG").unwrap_or_else(|_| config.level.clone());
     let targets = parse_level(&level).ok_or(LogError::Level(level))?;
     let dropped = metrics.counter(
         "log_lines_dropped_total",
         "Log lines that the queue had no room for.",
     );
-    let lines = LineSender::start(io::stderr(), config.redact, dropped)?;
+    let lines = LineSender::start(io::stderr(), config.redact, dropped, watch)?;
     let guard = LogGuard {
         lines: lines.lines.clone(),
     };
@@ -115,6 +119,7 @@ pub fn start(config: &LogConfig, metrics: &Metrics) -> Result<LogGuard, LogError
         LogFormat::Text => registry.with(layer.with_ansi(false)).try_init(),
     }
     .map_err(|_| LogError::Again)?;
+    log_panics();
     Ok(guard)
 }
 
@@ -125,6 +130,35 @@ fn level<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
         Some(_) => Ok(text),
         None => Err(de::Error::custom(LogError::Level(text))),
     }
+}
+
+/// A panic is a line like any other: redacted, and in the format that the operator reads.
+fn log_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        if thread == THREAD {
+            // Nobody would write the line.
+            return default(panic);
+        }
+        let reason = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+        tracing::error!(
+            thread,
+            reason,
+            place,
+            backtrace = backtrace.map(|backtrace| backtrace.to_string()),
+            "a thread panicked"
+        );
+    }));
+}
+
+/// For what must be said though nobody writes the log any more.
+pub(crate) fn write_directly(line: &str) {
+    let _ = io::stderr().write_all(redact(line).as_bytes());
 }
 
 fn parse_level(text: &str) -> Option<Targets> {
@@ -163,10 +197,13 @@ impl LineSender {
         output: impl Write + Send + 'static,
         redact: bool,
         dropped: IntCounter,
+        watch: &Watch,
     ) -> io::Result<LineSender> {
         let (lines, queue) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("holdline-log".into());
-        thread.spawn(move || write_lines(&queue, output, redact))?;
+        watch.thread(THREAD, move || {
+            write_lines(&queue, output, redact);
+            Ok(())
+        })?;
         Ok(LineSender { lines, dropped })
     }
 }
@@ -249,7 +286,7 @@ mod tests {
     fn logged(redact: bool) -> String {
         let output = Output::default();
         let dropped = Metrics::new("test", "0").counter("x_total", "x");
-        let lines = LineSender::start(output.clone(), redact, dropped).unwrap();
+        let lines = LineSender::start(output.clone(), redact, dropped, &Watch::new()).unwrap();
         let guard = LogGuard {
             lines: lines.lines.clone(),
         };
@@ -296,12 +333,36 @@ mod tests {
         }
         let (open, gate) = sync_channel(0);
         let dropped = Metrics::new("test", "0").counter("x_total", "x");
-        let mut lines = LineSender::start(Stuck(gate), true, dropped.clone()).unwrap();
+        let mut lines =
+            LineSender::start(Stuck(gate), true, dropped.clone(), &Watch::new()).unwrap();
         for _ in 0..QUEUE + 10 {
             lines.write_all(b"a line\n").unwrap();
         }
         assert!((9..=10).contains(&dropped.get()), "{}", dropped.get());
         drop(open);
+    }
+
+    // spec: X52
+    #[test]
+    fn a_writer_that_panics_is_a_failure() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                panic!("on purpose");
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let watch = Watch::new();
+        let dropped = Metrics::new("test", "0").counter("x_total", "x");
+        let mut lines = LineSender::start(Broken, true, dropped, &watch).unwrap();
+        lines.write_all(b"a line\n").unwrap();
+        while watch.failure().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let why = "holdline-log has ended: it panicked: on purpose";
+        assert_eq!(watch.failure(), Some(why));
     }
 
     #[test]
@@ -317,7 +378,7 @@ mod tests {
             level: "loud".into(),
             ..LogConfig::default()
         };
-        let error = start(&config, &Metrics::new("test", "0")).unwrap_err();
+        let error = start(&config, &Metrics::new("test", "0"), &Watch::new()).unwrap_err();
         assert!(
             error
                 .to_string()

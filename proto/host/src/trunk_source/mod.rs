@@ -179,7 +179,7 @@ pub fn start(
         refresh: refresh.clone(),
         on_fetched,
     };
-    tasks.spawn(poller.run());
+    tasks.spawn_watched("trunk-source", poller.run());
     Ok(refresh)
 }
 

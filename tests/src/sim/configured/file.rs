@@ -138,8 +138,12 @@ fn value(key: &str, bounds: &[Bound], values: &Values) -> Option<u64> {
 }
 
 fn holds(relation: &Relation, bounds: &[Bound], values: &Values) -> bool {
-    let value = |key| value(key, bounds, values).expect("a key that relates has a default");
-    value(relation.more) >= value(relation.less) * relation.times
+    let value = |key| value(key, bounds, values);
+    match (value(relation.more), value(relation.less)) {
+        (Some(more), Some(less)) => more >= less * relation.times,
+        // What is left out and has no default of its own follows the other one.
+        _ => true,
+    }
 }
 
 /// The file's text.

@@ -110,9 +110,11 @@ impl World {
         self.watch.judge_end(self.now, &plan, death);
         let seen = self.watch.call(plan.number).clone();
         let replaced = self.ua(CALLEE).counts(plan.number).replaces_accepted;
-        // Where the answers of the first new node are all lost, another attempt replaces its dialog.
-        let again = self.plan.network.loss > 0 && seen.replaces_sent > 1;
-        if replaced > u32::from(seen.on_victim) + u32::from(again) {
+        // Where the answers of the first new node are all lost, another attempt moves the call on from
+        // where that had brought it (spec: X24).
+        let lossy = self.plan.network.loss > 0;
+        let unheard = lossy && seen.on_victim && seen.replaces_sent > 1;
+        if replaced > u32::from(seen.on_victim) + u32::from(unheard) {
             let what = format!("replaced {replaced} times at the callee");
             self.watch.fail(self.now, Some(plan.number), what);
         }

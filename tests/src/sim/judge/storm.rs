@@ -132,7 +132,7 @@ impl World {
                     true => {
                         condemns(trouble, index)
                             && trouble.at <= self.now
-                            && self.now <= trouble.until() + after
+                            && self.now <= self.noticed_until(trouble) + after
                     }
                     // Dialogs that it does not know: it was restarted, or owns them no longer.
                     false => trouble.at <= self.now && touches(trouble, index),
@@ -289,6 +289,19 @@ impl World {
                 self.memory.disturbed_setup.insert(number);
             }
         }
+    }
+
+    /// Until when a trouble may be news to the agent: one that ended while its own network let nothing
+    /// out or in shows afterwards.
+    fn noticed_until(&self, trouble: &Trouble) -> Time {
+        let own = |own: &&Trouble| {
+            matches!(own.what, What::Unsent(_, None) | What::Unplugged)
+                && own.at <= trouble.until()
+                && trouble.until() <= own.until()
+        };
+        let outages = self.plan.troubles.iter().filter(own);
+        let latest = outages.map(Trouble::until).max();
+        latest.unwrap_or_else(|| trouble.until())
     }
 
     /// A re-INVITE is over: what holds now may hold only since then, and another may follow.

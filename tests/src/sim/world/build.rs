@@ -127,6 +127,7 @@ impl World {
             capacity: self.plan.nodes[n],
             upstream: vec!["10.0.0.1/32".parse().expect("a network")],
             store: Some(self.store.identity().into()),
+            replaces_in_flight: self.plan.far_end.at_a_time,
             ..base
         };
         NodeCore::new(config, self.now)
