@@ -108,9 +108,9 @@ pub struct Sip {
     /// Who may call beside the nodes; the loopback networks by default.
     #[serde(default = "loopback")]
     pub allow: Vec<IpNet>,
-    /// Live calls at most.
-    #[serde(default = "max_calls")]
-    pub max_calls: usize,
+    /// Live calls at most; without, 10,000, or as many as ports and open files allow.
+    #[serde(default)]
+    pub max_calls: Option<usize>,
     /// How long a call may ring.
     #[serde(default, deserialize_with = "optional_duration")]
     pub setup_timeout: Option<Duration>,
@@ -226,12 +226,15 @@ fn loopback() -> Vec<IpNet> {
         .collect()
 }
 
-fn max_calls() -> usize {
-    10_000
-}
-
 fn dscp() -> u8 {
     46
+}
+
+impl Sip {
+    /// Live calls at most.
+    pub fn max_calls(&self) -> usize {
+        self.max_calls.unwrap_or(10_000)
+    }
 }
 
 impl Configuration for Config {
@@ -341,7 +344,7 @@ impl Config {
             allow: self.sip.allow.clone(),
             media: self.media.address,
             ports: (*ports.start(), *ports.end()),
-            max_calls: self.sip.max_calls,
+            max_calls: self.sip.max_calls(),
             setup_timeout: self.sip.setup_timeout.unwrap_or(Duration::from_secs(200)),
             health: self.health.thresholds(),
             moving: self.failover.moving(),

@@ -34,7 +34,8 @@ pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), Box<
     let tasks = machinery.tasks();
     let options = SocketOptions::default();
     let capacity = Capacity::of(Means {
-        configured: (config.sip.max_calls, "sip.max_calls"),
+        configured: (config.sip.max_calls(), "sip.max_calls"),
+        asked: config.sip.max_calls.is_some(),
         port_pairs: config.media.ports.pairs(),
         descriptors: raise_open_files()?,
         connected: options.max_connected,

@@ -49,6 +49,7 @@ pub fn run(
     let tasks = machinery.tasks();
     let capacity = Capacity::of(Means {
         configured: (config.node.capacity, "node.capacity"),
+        asked: true,
         port_pairs: config.media.ports.pairs(),
         descriptors: raise_open_files()?,
         // It listens, and probes nobody.

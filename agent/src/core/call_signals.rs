@@ -168,8 +168,7 @@ impl AgentCore {
 }
 
 impl Call {
-    /// Whether the caller has heard nothing of this attempt yet, so that another node may be
-    /// asked without anybody noticing.
+    /// Whether the caller has heard nothing of this attempt yet.
     fn has_not_rung(&self) -> bool {
         self.far
             .as_ref()
@@ -178,16 +177,27 @@ impl Call {
 
     /// Whether a node that can serve the call may be another one: this one says so, or says
     /// nothing at all; what the far end says is passed on (spec: X53). A 503 of which nobody says
-    /// whose it is may be either's: one more node is asked.
+    /// whose it is may be either's: one more node is asked. Where it rang already, only a node that
+    /// itself cannot go on (its port towards the far end is another socket's) is left for another
+    /// one: to the caller it rings on (spec: X26).
     fn may_go_elsewhere(&mut self, refusal: &Signal) -> bool {
-        if !self.has_not_rung() || self.replacing.is_some() {
+        if self.replacing.is_some() {
             return false;
         }
+        let rang = !self.has_not_rung();
         let status = match refusal {
-            Signal::Unanswered { .. } => return true,
+            Signal::Unanswered { .. } => return !rang,
             Signal::Refuse { status, .. } => *status,
             _ => return false,
         };
+        if rang {
+            let refusal = self.far.as_ref().and_then(|far| far.refusal.as_deref());
+            let goes = refusal.is_some_and(|refusal| refusal.no_port);
+            if let (true, Some(placing)) = (goes, &mut self.kept.setup) {
+                placing.told.before += 1;
+            }
+            return goes;
+        }
         match (self.refused_by(), status) {
             (Whose::Node, 408 | 503) => true,
             (Whose::Unsure, 503) => {

@@ -5,7 +5,7 @@ use crate::core::AgentCore;
 use crate::core::call::{CallKey, Move, Phase};
 use crate::core::env::Timer;
 use holdline_leg::Signal;
-use holdline_wire::header::Name;
+use holdline_wire::header::{InstanceRefusal, Name};
 use holdline_wire::{Message, Time};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ impl Whose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub whose: Whose,
+    /// The node cannot go on since a port of its own is another socket's.
+    pub no_port: bool,
     /// When to ask again.
     pub retry_after: Option<Duration>,
 }
@@ -56,8 +58,11 @@ pub struct Refusal {
 impl Refusal {
     /// What `response` says.
     pub fn of(response: &Message) -> Refusal {
+        let mark = response.header(Name::InstanceRefusal);
         Refusal {
             whose: Whose::of(response),
+            no_port: mark
+                .is_some_and(|mark| InstanceRefusal::parse(mark) == InstanceRefusal::NoPort),
             retry_after: retry_after(response),
         }
     }

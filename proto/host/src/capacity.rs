@@ -10,8 +10,6 @@ use std::io;
 const PAIRS_OF_A_CALL: usize = 2;
 /// A socket for each of their ports.
 const SOCKETS_OF_A_CALL: u64 = 4;
-/// One of so many port pairs is kept for moves that are attempted at two nodes at a time.
-const MOVES: usize = 16;
 /// Open files for HTTP (128 connections), SIP, the store, epoll and logs.
 const RESERVE: u64 = 160;
 /// Connected SIP sockets have one in so many open files, at most as many as there may be.
@@ -44,6 +42,8 @@ impl Bound {
 pub struct Means {
     /// The configured number of calls, and its key.
     pub configured: (usize, &'static str),
+    /// Whether the operator set it: fewer ports than a default reckons with are no fault.
+    pub asked: bool,
     /// Pairs of media ports.
     pub port_pairs: usize,
     /// The limit of open files.
@@ -66,13 +66,12 @@ impl Capacity {
     /// The least of what is configured and what ports and open files allow for calls with audio.
     pub fn of(means: Means) -> Capacity {
         let (configured, _) = means.configured;
-        let pairs = means.port_pairs - means.port_pairs / MOVES;
         let connected = (means.connected as u64).min(means.descriptors / CONNECTED);
         let sockets = means.descriptors.saturating_sub(RESERVE + connected);
         let by_sockets = usize::try_from(sockets / SOCKETS_OF_A_CALL).unwrap_or(usize::MAX);
         let mut least = (configured, Bound::Configured);
         for (calls, bound) in [
-            (pairs / PAIRS_OF_A_CALL, Bound::Ports),
+            (means.port_pairs / PAIRS_OF_A_CALL, Bound::Ports),
             (by_sockets, Bound::Descriptors),
         ] {
             if calls < least.0 {
@@ -86,15 +85,16 @@ impl Capacity {
         }
     }
 
-    /// Says it in the log: a warning where there is less than was asked for. An error where not a
+    /// Says it in the log: a warning where there is less than was asked for, or where open files are few. An error where not a
     /// single call fits.
     pub fn tell(&self) -> io::Result<()> {
         if self.calls == 0 {
             return Err(io::Error::other(format!("no call would fit. {self}")));
         }
         match self.bound {
-            Bound::Configured => tracing::info!("{self}"),
-            Bound::Ports | Bound::Descriptors => tracing::warn!("{self}"),
+            Bound::Ports if self.means.asked => tracing::warn!("{self}"),
+            Bound::Descriptors => tracing::warn!("{self}"),
+            Bound::Configured | Bound::Ports => tracing::info!("{self}"),
         }
         Ok(())
     }
@@ -143,6 +143,7 @@ mod tests {
     fn means(configured: usize, port_pairs: usize, descriptors: u64) -> Means {
         Means {
             configured: (configured, "node.capacity"),
+            asked: true,
             port_pairs,
             descriptors,
             connected: 0,
@@ -158,8 +159,8 @@ mod tests {
         };
         assert_eq!(of(means(1000, 5000, 1 << 20)), (1000, Bound::Configured));
         assert_eq!(of(means(1000, 5000, 1024)), (216, Bound::Descriptors));
-        assert_eq!(of(means(1000, 1600, 1 << 20)), (750, Bound::Ports));
-        assert_eq!(of(means(1000, 160, 1024)), (75, Bound::Ports));
+        assert_eq!(of(means(1000, 1600, 1 << 20)), (800, Bound::Ports));
+        assert_eq!(of(means(1000, 160, 1024)), (80, Bound::Ports));
         assert_eq!(of(means(1, 2, 164)), (1, Bound::Configured));
         assert_eq!(of(means(1, 2, 163)), (0, Bound::Descriptors));
         assert_eq!(of(means(1000, 5000, 0)), (0, Bound::Descriptors));
@@ -184,7 +185,7 @@ mod tests {
             assert!(files.contains(part), "{files}");
         }
         let ports = text(means(1000, 160, 1024));
-        assert!(ports.contains("75 calls, bound by media.ports"), "{ports}");
+        assert!(ports.contains("80 calls, bound by media.ports"), "{ports}");
     }
 
     #[test]

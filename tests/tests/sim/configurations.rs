@@ -85,9 +85,11 @@ fn missing<C: Configuration>(program: &str) -> Vec<String> {
     // A number or a duration that has no bounds.
     let bounded = |key: &str| C::BOUNDS.iter().any(|bound| bound.key == key);
     let counts = |default: &str| {
-        default
-            .trim_matches(['`', '"'])
-            .starts_with(char::is_numeric)
+        let text = default.trim_matches('`');
+        let value = text.trim_matches('"');
+        // Digits in quotes have no unit: a word of its own kind.
+        let word = text != value && value.chars().all(char::is_numeric);
+        value.starts_with(char::is_numeric) && !word
     };
     for [key, default, _] in &rows {
         if counts(default) && !bounded(key) {

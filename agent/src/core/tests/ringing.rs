@@ -3,7 +3,8 @@
 use super::world::{node_address, text};
 use super::*;
 use holdline_wire::Message;
-use holdline_wire::header::{Name, Replaces};
+use holdline_wire::build::Builder;
+use holdline_wire::header::{InstanceRefusal, Name, Replaces};
 
 /// The orphans that an INVITE or OPTIONS names: Call-ID, to-tag and from-tag.
 pub(super) fn orphans(message: &Message) -> Vec<[String; 3]> {
@@ -46,6 +47,29 @@ fn a_ringing_call_is_placed_again_and_the_caller_hears_it_ring_longer() {
     assert_eq!(ringing.to_tag(), world.to_pbx[0].to_tag());
     let mut call = world.accepted(invite, other, &again);
     assert_eq!(world.core.ports_in_use(), 2);
+    world.hang_up(&mut call);
+    assert_eq!(world.endings(), [("hangup", 0)]);
+}
+
+/// Its port towards the far end turns out to be another socket's when that rings already.
+// spec: X26 X51 X53
+#[test]
+fn a_ringing_call_whose_node_cannot_go_on_rings_on_at_another_one() {
+    let mut world = World::with_nodes(2);
+    let (invite, node, placed) = world.call("");
+    world.node_responds(node, &placed, 180, None);
+    world.pbx_gets("180");
+    let refusal = Builder::response(&placed, node_address(node), 503, b"", Some("ring"))
+        .header(Name::InstanceRefusal, InstanceRefusal::NoPort.as_str());
+    world.node_sends(node, refusal.finish(None).unwrap());
+    world.node_got(node, "ACK");
+    let (other, again) = world.node_invited();
+    assert_ne!(node, other);
+    world.node_responds(other, &again, 180, None);
+    world.pbx_noticed_nothing();
+    world.node_responds(other, &again, 200, Some(ANSWER));
+    world.node_got(other, "ACK");
+    let mut call = world.accepted(invite, other, &again);
     world.hang_up(&mut call);
     assert_eq!(world.endings(), [("hangup", 0)]);
 }

@@ -62,7 +62,7 @@ impl Plan {
             true => drawn.iter().map(room).min().unwrap_or(0),
             false => drawn.iter().map(room).sum(),
         };
-        let count = wanted.min(room).min(agent.config.sip.max_calls as u64);
+        let count = wanted.min(room).min(agent.config.sip.max_calls() as u64);
         let mut told = vec![format!("agent: {}", agent.told)];
         told.extend(
             (1..)
