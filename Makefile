@@ -27,7 +27,7 @@ sim:
 	$(SIM) --storm --seeds $(or $(SEEDS),300) --from $(or $(FROM),1) --shrink --quiet
 	$(SIM) --configurations --seeds $(or $(CONFIGURATIONS),3000) --from $(or $(FROM),1) --quiet
 
-# Fifteen planted bugs: the simulated world must notice each of them.
+# Twenty-two planted bugs: the simulated world must notice each of them.
 sim-mutants:
 	scripts/sim-mutants.sh
 

@@ -203,7 +203,7 @@ impl Message {
         decimal(self.header(Name::MaxForwards)?)
     }
 
-    /// The Max-Forwards that the next hop is to get: one less, [`MAX_FORWARDS`] where there is none.
+    /// The Max-Forwards that the next hop is to get: one less, 70 where there is none.
     ///
     /// # Errors
     ///
