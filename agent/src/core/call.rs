@@ -40,6 +40,8 @@ pub struct FarLeg {
     pub disowned: bool,
     /// How it refused our INVITE.
     pub refusal: Option<Box<Refusal>>,
+    /// The node accepted, and has no port towards the far end: another attempt is needed.
+    pub deaf: bool,
 }
 
 impl FarLeg {
@@ -51,6 +53,7 @@ impl FarLeg {
             incarnation: None,
             disowned: false,
             refusal: None,
+            deaf: false,
         }
     }
 }

@@ -328,7 +328,9 @@ impl AgentCore {
         } else if *message.method() == Method::Invite {
             let known = incarnation.or_else(|| self.env.cluster.incarnation(far.node));
             far.incarnation = known.map(Into::into);
-            far.refusal = (message.status() >= 300).then(|| Box::new(Refusal::of(message)));
+            let refusal = Refusal::of(message);
+            far.deaf = (200..300).contains(&message.status()) && refusal.no_port;
+            far.refusal = (message.status() >= 300).then(|| Box::new(refusal));
         }
         let (node, utilization) = (far.node, told_utilization(message));
         self.env

@@ -84,17 +84,22 @@ impl AgentCore {
         }
     }
 
-    /// The call is up on its new node, which was offered a port that could not be opened: it moves
-    /// once more, and the new node knows what from.
+    /// The call is up on its new node, which was offered a port that could not be opened, or could
+    /// not open its own towards the far end: it moves once more, and the new node knows what from.
     pub(super) fn leave_unopened(&mut self, now: Time, key: CallKey) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         let unopened = call.unopened.take();
+        let half = call
+            .far
+            .as_mut()
+            .is_some_and(|far| std::mem::take(&mut far.deaf));
+        call.refused_ports = call.refused_ports.saturating_add(half.into());
         let deaf = unopened.is_some_and(|(stream, port)| {
             call.media.is_agreed(stream) && call.media.holds(stream, Side::Far, port)
         });
-        if deaf && matches!(call.phase, Phase::Up) && call.refused_ports <= REFUSED_MAX {
+        if (deaf || half) && matches!(call.phase, Phase::Up) && call.refused_ports <= REFUSED_MAX {
             self.move_alone(now, key);
         }
     }

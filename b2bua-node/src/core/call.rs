@@ -73,6 +73,9 @@ pub(super) struct Takeover {
     pub answer: Bytes,
     /// The offer for the downstream INVITE.
     pub offer: Bytes,
+    /// The port that the INVITE names to the far end is another socket's: once it has answered, the
+    /// agent is to move the call again (spec: X51).
+    pub deaf: bool,
 }
 
 /// A new call whose downstream INVITE waits for the store.

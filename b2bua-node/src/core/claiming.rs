@@ -59,6 +59,7 @@ impl NodeCore {
             answer: Bytes::new(),
             offer: Bytes::new(),
             other_form: None,
+            deaf: false,
         };
         let call = &mut self.calls[key];
         call.phase = Phase::Claiming;

@@ -2,11 +2,13 @@
 
 use crate::core::call::{Call, CallKey, Phase};
 use crate::core::env::{Asked, Timer};
+use crate::core::refusing::mark;
 use crate::core::{Event, NodeCore};
 use crate::store::{Answer, Op, StoreReply};
 use holdline_leg::Signal;
 use holdline_relay::Side;
 use holdline_wire::Time;
+use holdline_wire::header::InstanceRefusal;
 use holdline_wire::record::DialogRecord;
 use std::sync::Arc;
 
@@ -90,7 +92,11 @@ impl NodeCore {
         let mut held = std::mem::take(&mut call.held);
         let (number, placed, generation) = (call.number, call.placed, call.generation);
         let takeover = call.takeover.take();
-        if let Some(answer) = held.pop_front() {
+        if let Some(mut answer) = held.pop_front() {
+            let deaf = takeover.as_ref().is_some_and(|takeover| takeover.deaf);
+            if let (true, Some(passage)) = (deaf, answer.passage_mut()) {
+                passage.headers.push(mark(InstanceRefusal::NoPort));
+            }
             self.apply(now, key, Side::Near, answer);
         }
         match takeover {
@@ -120,7 +126,13 @@ impl NodeCore {
             return;
         };
         self.env.timers.cancel(Timer::Asked(reply.id));
-        self.env.store_works(reply.answer != Answer::Down);
+        let works = reply.answer != Answer::Down;
+        let untold = !(self.env.untold.is_empty() && self.env.orphans.is_empty());
+        if works && !self.env.store_up && untold {
+            // Now, before anything happens to this node.
+            self.env.timers.set(Timer::Clear, now);
+        }
+        self.env.store_works(works);
         match asked {
             Asked::Keep(key) => self.kept(now, key, &reply.answer),
             Asked::Note(key) => {

@@ -107,13 +107,20 @@ impl NodeCore {
         if call.refused_ports <= REFUSED_MAX && self.mend(now, key, stream, side) {
             return;
         }
-        let Some(call) = self.calls.get(key) else {
+        let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         match call.phase {
             Phase::Refused(_) | Phase::Leaving => {}
             // Only what was being asked for is missing: the call goes on without it.
             Phase::Up | Phase::Keeping if !call.session.is_agreed(stream) => {}
+            // The far end may have replaced its dialog already, and would tell any other node that
+            // it is over: the call goes on, and the agent hears in the 2xx that it must leave.
+            Phase::Replacing | Phase::Keeping if side == Side::Far && call.takeover.is_some() => {
+                if let Some(takeover) = &mut call.takeover {
+                    takeover.deaf = true;
+                }
+            }
             _ => {
                 let cause = InstanceRefusal::NoPort;
                 self.fail_for(now, key, 503, cause, "no media port");

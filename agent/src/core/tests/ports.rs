@@ -1,6 +1,6 @@
 //! Media ports: none free, one that another socket has, a word about one that comes late.
 
-use super::world::{addr, text};
+use super::world::{addr, body, node_address, text};
 use super::*;
 use crate::core::{Event, In};
 use holdline_relay::{Command, Report, Side, StreamId};
@@ -215,6 +215,27 @@ fn a_call_that_is_up_leaves_a_port_that_another_socket_has() {
         world.node_responds(before, &bye, 200, None);
     }
     world.hang_up(&mut call);
+}
+
+/// It has replaced the far leg with an INVITE that names another socket's port.
+// spec: X51
+#[test]
+fn a_call_whose_new_node_has_no_port_to_the_far_end_moves_once_more() {
+    let mut world = World::with_nodes(3);
+    let mut call = world.call_up();
+    world.kill_and_judge(call.node);
+    let (first, invite) = world.node_invited();
+    let tag = format!("node{first}");
+    let answer = Builder::response(&invite, addr(world::AGENT), 200, b"", Some(&tag))
+        .header(Name::Contact, format!("<sip:{}>", node_address(first)))
+        .header(Name::InstanceRefusal, InstanceRefusal::NoPort.as_str());
+    world.node_sends(first, answer.finish(Some(&body(ANSWER))).unwrap());
+    world.node_got(first, "ACK");
+    (call.node, call.far) = (first, world.dialog_at(first, &invite));
+    // It names the dialog of the answer.
+    world.call_moves(&mut call);
+    assert_eq!(lost(&world), 0);
+    world.pbx_noticed_nothing();
 }
 
 /// All calls of a dead node come to one that has no room.

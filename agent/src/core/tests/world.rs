@@ -592,7 +592,7 @@ fn expect(queue: &mut VecDeque<Message>, what: &str) -> Message {
     message
 }
 
-fn body(sdp: &str) -> Body {
+pub fn body(sdp: &str) -> Body {
     Body::sdp(Bytes::copy_from_slice(sdp.as_bytes()))
 }
 

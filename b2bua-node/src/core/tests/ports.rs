@@ -153,6 +153,25 @@ fn a_call_on_the_move_gets_other_ports_too() {
     assert_eq!(port_in(&b.agent_gets("200")), second);
 }
 
+/// Another node would find the dialog replaced already.
+// spec: X51
+#[test]
+fn a_call_on_the_move_without_a_port_to_the_far_end_is_taken_and_says_so() {
+    let (_dead, mut b, up) = two_nodes();
+    b.agent_sends(invite("f1", &up.replaces(), OFFER));
+    b.agent_gets("100");
+    b.agent_gets("183");
+    let down = b.ua_gets("INVITE");
+    let bad = b.refused(Side::Far);
+    assert_eq!(port_in(&down), bad);
+    b.quiet();
+    b.ua_responds(&down, 200, Some(ANSWER));
+    b.ua_gets("ACK");
+    let ok = b.agent_gets("200");
+    assert_eq!(ok.text(Name::InstanceRefusal).unwrap(), "no_port");
+    assert_eq!(b.core.live_calls(), 1);
+}
+
 // spec: X51
 #[test]
 fn a_stream_that_is_added_in_vain_costs_no_call() {
