@@ -68,7 +68,12 @@ fn storms_move_no_call_without_reason_and_lose_none_that_could_be_kept() {
         campaign: Campaign::Storm,
         ..Options::default()
     };
-    let failed = failing(1..=STORMS, options);
+    let mut failed = failing(1..=STORMS, options);
+    // Found something once: a node without a port to the far end whose attempt had replaced its
+    // dialog, twice; a row that the store did not hear to delete before its node died.
+    for seed in [341, 417, 605] {
+        failed.extend(failing(seed..=seed, options));
+    }
     let story = "cargo run --profile checked -p holdline-tests --bin holdline-sim -- --storm --story --seed N";
     assert!(
         failed.is_empty(),

@@ -86,7 +86,8 @@ impl InstanceState {
 }
 
 /// `Instance-Refusal` in a node's final response: the node itself refuses, and why. A refusal
-/// without it is the far end's (spec: X53).
+/// without it is the far end's (spec: X53). In the 2xx of a failover INVITE `no_port` asks for another
+/// move: the port that the far end was told is another socket's (spec: X51).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InstanceRefusal {
     /// It has as many calls as it may.
