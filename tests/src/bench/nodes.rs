@@ -5,7 +5,7 @@ use super::ends::{self, Caller, Description, Plan, Step};
 use crate::rig::Error;
 use bytes::Bytes;
 use holdline_agent::core::{AgentCore, Event, In, Limits, Moving, Out, Pace, Settings};
-use holdline_wire::header::{InstanceAgent, Name};
+use holdline_wire::header::{InstanceAgent, InstanceFarEnd, Name};
 use holdline_wire::machine::{Input, Machine, Output, TransportFault};
 use holdline_wire::{Message, Method, Time, TransportKey};
 use std::collections::VecDeque;
@@ -261,10 +261,33 @@ impl Cluster {
             ..self.plan
         };
         let (answers, _) = ends::callee(&plan, to.local, &message);
+        let far_end = far_end(self.plan.callee);
         for bytes in answers {
+            let bytes = match *message.method() == Method::Invite {
+                true => with_header(&bytes, &far_end),
+                false => bytes,
+            };
             self.inputs.push_back(Input::Message { from: to, bytes });
         }
     }
+}
+
+/// What a node says of the one far end, where its operator lets that owe any number of answers:
+/// the bound is pacing too.
+fn far_end(address: SocketAddr) -> String {
+    let told = InstanceFarEnd {
+        address,
+        product: None,
+        replaces: Some(u32::MAX),
+    };
+    format!("{}: {told}\r\n", Name::InstanceFarEnd.as_str())
+}
+
+/// The message with one more header line, the first.
+fn with_header(message: &[u8], line: &str) -> Bytes {
+    let end = message.windows(2).position(|pair| pair == b"\r\n");
+    let (first, rest) = message.split_at(end.map_or(0, |end| end + 2));
+    Bytes::from([first, line.as_bytes(), rest].concat())
 }
 
 /// Whether an INVITE with Replaces leaves.
