@@ -84,7 +84,7 @@ plant idle-suspect agent/src/cluster/config.rs \
     'silence_suspect: if holdline_wire::planted("idle-suspect") { ms(750) } else { probe_interval * 3 },'
 
 # Bugs that only storms have an occasion for.
-declare -A campaign=([mark-ignored]=--storm [user-dropped]=--storm [silent-agent-unnoticed]=--storm)
+declare -A campaign=([forgotten-hangup]=--storm [mark-ignored]=--storm [user-dropped]=--storm [silent-agent-unnoticed]=--storm)
 plant mark-ignored agent/src/core/refusal.rs \
     '(false, true) => Whose::FarEnd,' \
     '(false, true) if holdline_wire::planted("mark-ignored") => Whose::Node,
