@@ -123,6 +123,7 @@ pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), Box<
             Progress {
                 draining: now.draining,
                 calls: now.calls,
+                untold: 0,
             }
         },
     )?;

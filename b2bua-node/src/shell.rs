@@ -127,6 +127,7 @@ pub fn run(
             Progress {
                 draining: now.draining,
                 calls: now.calls,
+                untold: now.untold,
             }
         },
     )?;

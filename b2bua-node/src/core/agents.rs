@@ -17,6 +17,8 @@ const SILENCE_MIN: Duration = Duration::from_secs(5);
 const SILENCE_INTERVALS: u32 = 5;
 /// The longest interval that is believed.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// How much later than its interval a probe may come, for who is to be told something with its answer.
+const SLACK: Duration = Duration::from_millis(100);
 /// Processes that are known at most; beyond, who was not heard for the longest time and has no
 /// call gives way.
 const KNOWN_MAX: usize = 1024;
@@ -191,6 +193,17 @@ impl Agents {
     /// Its agent's name.
     pub fn name(&self, id: RunId) -> &str {
         self.runs.get(&id).map_or("", |run| &run.name.id)
+    }
+
+    /// Those whose next probe is still to come, and when the last of these is surely overdue.
+    pub fn expected(&self, now: Time) -> (BTreeSet<RunId>, Time) {
+        let due = |run: &Run| run.probed + run.interval * 2 + SLACK;
+        let expected = self
+            .runs
+            .iter()
+            .filter(|(_, run)| run.probes > 0 && !run.gone && due(run) > now);
+        let last = expected.clone().map(|(_, run)| due(run)).max();
+        (expected.map(|(id, _)| *id).collect(), last.unwrap_or(now))
     }
 
     /// Holds the process for gone; false where it is already.

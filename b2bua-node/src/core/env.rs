@@ -69,6 +69,8 @@ pub(super) enum Timer {
     Longest(CallKey),
     /// The next calls end that are to.
     Ending,
+    /// Who has not heard by now that the node drains will not hear it.
+    Untold,
 }
 
 /// Who waits for a store operation.

@@ -161,4 +161,6 @@ pub struct Status {
     pub store_waiting: usize,
     /// Whether new calls are refused.
     pub draining: bool,
+    /// Agents that have not heard of that yet, and are to.
+    pub untold: usize,
 }

@@ -28,6 +28,10 @@ impl NodeCore {
             back,
             replaces,
         } = agents.heard(now, who, from.remote.ip(), probe);
+        if let Some(run) = run {
+            // The response says it.
+            self.untold.remove(&run);
+        }
         if let Some(run) = run.filter(|_| back) {
             self.agent_is_back(now, run);
         }

@@ -37,6 +37,7 @@ mod tests;
 pub use event::{CallNumber, Event, In, Operator, Out, Status};
 pub use settings::{Far503, Limits, NodeConfig, Waits};
 
+use agents::RunId;
 use call::{Call, CallKey};
 use env::{Env, Timer};
 use holdline_wire::Time;
@@ -44,6 +45,7 @@ use holdline_wire::header::InstanceRefusal;
 use holdline_wire::machine::{Input, Machine, Output, TransportFault};
 use ownership::Ownership;
 use slotmap::SlotMap;
+use std::collections::BTreeSet;
 
 /// The node.
 pub struct NodeCore {
@@ -52,6 +54,8 @@ pub struct NodeCore {
     calls: SlotMap<CallKey, Box<Call>>,
     ownership: Ownership,
     draining: bool,
+    /// Agents that have not heard of it yet, though they probe.
+    untold: BTreeSet<RunId>,
     next_call: CallNumber,
     /// The call whose BYE, being taken just now, says that it lives on elsewhere (spec: X28).
     moved_away: Option<CallKey>,
@@ -68,6 +72,7 @@ impl NodeCore {
             env: Env::new(config),
             calls: SlotMap::with_key(),
             draining: false,
+            untold: BTreeSet::new(),
             next_call: 0,
             moved_away: None,
         };
@@ -113,6 +118,7 @@ impl NodeCore {
             store_up: self.env.store_up,
             store_waiting: self.env.store_waiting(),
             draining: self.draining,
+            untold: self.untold.len(),
         }
     }
 
@@ -124,16 +130,24 @@ impl NodeCore {
     fn other(&mut self, now: Time, input: In) {
         match input {
             In::Store(reply) => self.store_replied(now, reply),
-            In::Operator(Operator::Drain) => self.drain(true),
-            In::Operator(Operator::Resume) => self.drain(false),
+            In::Operator(Operator::Drain) => self.drain(now, true),
+            In::Operator(Operator::Resume) => self.drain(now, false),
             In::LoopLate(late) => self.loop_was_late(now, late),
             In::Media(report) => self.media(now, report),
         }
     }
 
-    fn drain(&mut self, draining: bool) {
+    /// Whoever is answered from now on hears of it. Agents that probe learn it so: to one that did
+    /// not, a node without calls would be dead where it has left (spec: D34).
+    fn drain(&mut self, now: Time, draining: bool) {
         self.draining = draining;
         self.env.tell_draining(draining);
+        self.untold.clear();
+        if draining {
+            let (untold, until) = self.env.agents.expected(now);
+            self.untold = untold;
+            self.env.timers.set(Timer::Untold, until);
+        }
     }
 
     fn deadline(&mut self, now: Time) {
@@ -141,6 +155,7 @@ impl NodeCore {
         while let Some(timer) = self.env.timers.pop(now) {
             match timer {
                 Timer::Beat => self.beat(now),
+                Timer::Untold => self.untold.clear(),
                 Timer::Commit(key) => self.commit_late(now, key),
                 Timer::Invite(key) => self.noted_too_late(now, key),
                 Timer::Claim(key) => self.claim_unanswered(now, key),

@@ -33,11 +33,13 @@ pub struct Progress {
     pub draining: bool,
     /// Calls that are left.
     pub calls: usize,
+    /// Peers that have not heard yet that the program leaves, and are to.
+    pub untold: usize,
 }
 
 /// Waits for signals on a task: at the first SIGTERM or SIGINT the program is ready no more and
 /// `begin` tells its core. The token is cancelled when the program is to end: with the last call, not
-/// before the grace is over and not after the timeout, or at once with a second signal.
+/// before the grace is over or somebody is still to be told, and not after the timeout, or at once with a second signal.
 pub fn start(
     tasks: &Tasks,
     watch: &Watch,
@@ -88,7 +90,7 @@ async fn wait_for(asked: &mut mpsc::Receiver<Signal>, wanted: Signal) {
     }
 }
 
-/// Until no call is left and the grace is over.
+/// Until no call is left, everybody knows and the grace is over.
 async fn empty(options: &DrainOptions, begin: impl Fn(), progress: &impl Fn() -> Progress) {
     let since = Instant::now();
     loop {
@@ -96,7 +98,7 @@ async fn empty(options: &DrainOptions, begin: impl Fn(), progress: &impl Fn() ->
         if !now.draining {
             // Again where its inbox was full.
             begin();
-        } else if now.calls == 0 && since.elapsed() >= options.grace {
+        } else if now.calls == 0 && now.untold == 0 && since.elapsed() >= options.grace {
             return;
         }
         tokio::time::sleep(LOOK).await;

@@ -62,13 +62,26 @@ fn a_node_that_is_told_to_end_hands_its_calls_over_in_time() {
     assert!(report.moved >= 10);
 }
 
+/// It waits for nothing but the agent's next probe, with whose answer the agent hears that it leaves:
+/// nobody died.
+// spec: D34
 #[test]
-fn a_node_without_calls_is_gone_at_once() {
+fn a_node_without_calls_ends_when_the_agent_knows_and_is_not_dead() {
     let rig = start(1, "", "");
     let name = node_name(0);
+    rig.wait("the agent probes it", PATIENCE, || {
+        Ok(rig.status()?.trunk.nodes.iter().any(|n| n.state == "alive"))
+    })
+    .unwrap();
     rig.household().signal(&name, Sig::Terminate).unwrap();
     // Its drain may last 20 s.
     ended(&rig, &name).unwrap();
+    rig.wait("the agent says that it has left", PATIENCE, || {
+        let status = rig.status()?;
+        let node = status.trunk.nodes.iter().find(|n| n.state == "left");
+        Ok(node.is_some_and(|node| node.flaps == 0) && status.failovers.is_empty())
+    })
+    .unwrap();
 }
 
 /// Whoever sends calls to the agent has the grace to notice.

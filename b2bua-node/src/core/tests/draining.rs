@@ -10,11 +10,16 @@ impl Bench {
     }
 
     fn options(&mut self, from: &str) -> Message {
+        self.options_of(from, "")
+    }
+
+    /// From the agent that a header names.
+    fn options_of(&mut self, from: &str, header: &str) -> Message {
         let branch = self.branch();
         let bytes = format!(
             "OPTIONS sip:127.0.0.11 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch={branch};rport\r\n\
              From: <sip:a@h>;tag={branch}\r\nTo: <sip:b@h>\r\nCall-ID: {branch}\r\n\
-             CSeq: 1 OPTIONS\r\nMax-Forwards: 1\r\nContent-Length: 0\r\n\r\n"
+             CSeq: 1 OPTIONS\r\nMax-Forwards: 1\r\n{header}Content-Length: 0\r\n\r\n"
         );
         self.receive(from, bytes.into());
         let mut answers = match from {
@@ -77,6 +82,43 @@ fn a_draining_node_is_alive_full_and_says_what_it_does() {
     assert_eq!(bench.options(UA).status(), 200);
     bench.agent_hangs_up(&mut up.agent);
     bench.no_leaks();
+}
+
+// spec: D34
+#[test]
+fn agents_that_probe_hear_that_the_node_leaves_before_it_may_end() {
+    let agents = ["pbx-1", "pbx-2"].map(|id| format!("Instance-Agent: {id};incarnation=a\r\n"));
+    let probed = || {
+        let mut bench = Bench::new();
+        for _ in 0..4 {
+            for agent in &agents {
+                bench.options_of(AGENT, agent);
+            }
+            bench.pass(ms(250));
+        }
+        assert_eq!(bench.core.status().untold, 0, "nothing is to be told");
+        bench.operator(Operator::Drain);
+        assert_eq!(bench.core.status().untold, 2);
+        bench.options_of(AGENT, &agents[0]);
+        assert_eq!(bench.core.status().untold, 1, "one knows");
+        bench
+    };
+    let mut bench = probed();
+    bench.options_of(AGENT, &agents[1]);
+    assert_eq!(bench.core.status().untold, 0, "both do");
+    // One that is gone itself holds nobody up, and a wish that is taken back nobody either.
+    let mut bench = probed();
+    bench.pass(ms(500));
+    assert_eq!(bench.core.status().untold, 0);
+    let mut bench = probed();
+    bench.operator(Operator::Resume);
+    assert_eq!(bench.core.status().untold, 0);
+    // Who does not probe cannot be told.
+    let mut bench = Bench::new();
+    let mut up = bench.establish("c1");
+    bench.operator(Operator::Drain);
+    assert_eq!(bench.core.status().untold, 0);
+    bench.agent_hangs_up(&mut up.agent);
 }
 
 // spec: D24 D34
