@@ -2,6 +2,7 @@
 //! own network works.
 
 use super::node::{Node, State};
+use super::probes::PATIENT;
 use super::{Cluster, ClusterEvent, NodeId, ProbeId};
 use holdline_wire::Time;
 use std::time::Duration;
@@ -45,7 +46,12 @@ impl Cluster {
         } else {
             deadline.since(now).saturating_sub(patience) / (needed as u32 + 2)
         };
-        s.spacing = spacing.min(config.quick_max).max(config.quick_min);
+        // Faster ones would be forgotten before their time is over, and never count as unanswered.
+        let densest = patience / PATIENT;
+        s.spacing = spacing
+            .min(config.quick_max)
+            .max(config.quick_min)
+            .max(densest);
         s.next_quick = now;
         s.quick_sent = 0;
     }

@@ -62,6 +62,14 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };
+        // A late answer, or one to a question that was given up, shows that we can hear, but not that what
+        // we have sent since has left us.
+        let patience = node.probes.usual_patience(&self.config);
+        let timely = matches!(sign, Sign::Probe(Some(sent)) if now.since(sent) <= patience);
+        let first = timely && self.nobody_answers(now);
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
         let told = node.take_incarnation(incarnation);
         if told == Incarnation::Stale {
             return;
@@ -91,8 +99,11 @@ impl Cluster {
         if matches!(sign, Sign::Probe(_)) {
             self.notice_lost_memory(now, id);
         }
-        if matches!(sign, Sign::Probe(_)) {
+        if timely {
             self.witness(now, |suspect| suspect != id);
+        }
+        if first {
+            self.ask_newcomers_anew(now);
         }
         self.reschedule(now, id);
     }
@@ -261,6 +272,23 @@ impl Cluster {
                 suspicion.since = now;
             }
             self.pace(now, id);
+            self.reschedule(now, id);
+        }
+    }
+
+    /// Nobody had answered, and somebody does now: newcomers could not.
+    fn ask_newcomers_anew(&mut self, now: Time) {
+        let joining = |(_, node): &(&NodeId, &Node)| matches!(node.state, State::Joining);
+        let newcomers: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(joining)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in newcomers {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.origin = now;
+            }
             self.reschedule(now, id);
         }
     }

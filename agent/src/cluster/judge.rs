@@ -77,6 +77,8 @@ impl Cluster {
     /// Something speaks against the node.
     pub(super) fn raise(&mut self, now: Time, id: NodeId, kind: EvidenceKind) {
         let patience = self.nearest(now, id).map(|(_, patience)| patience).max();
+        // We have just stood still, and nobody was heard since.
+        let unwitnessed = now <= self.late_until + self.config.late_grace;
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };
@@ -87,6 +89,7 @@ impl Cluster {
             State::Alive => {
                 let mut suspicion = Suspicion::new(now);
                 suspicion.witness_patience = patience.unwrap_or_default();
+                suspicion.unwitnessed = unwitnessed;
                 suspicion.last_sign = node.last_heard.max(node.media.last());
                 suspicion.add(now, kind);
                 node.state = State::Suspect(suspicion);

@@ -92,6 +92,12 @@ impl Cluster {
         up.peek().is_some() && up.all(|node| !self.answers(now, node))
     }
 
+    /// Whether there are nodes that are up, and none of them answers our probes just now.
+    pub(super) fn nobody_answers(&self, now: Time) -> bool {
+        let mut up = self.nodes.values().filter(|node| node.is_up()).peekable();
+        up.peek().is_some() && up.all(|node| !self.answers(now, node))
+    }
+
     /// Whether the node answers our probes just now.
     fn answers(&self, now: Time, node: &Node) -> bool {
         let patience = self.config.fault_memory + node.probes.spread_rtt(&self.config);

@@ -73,6 +73,15 @@ impl Cluster {
         }
     }
 
+    /// A call has left the node: where it had no room there may be some now (spec: X51).
+    pub fn room_may_be(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(&id)
+            && std::mem::take(&mut node.no_room)
+        {
+            node.paused_until = Time::ZERO;
+        }
+    }
+
     /// The best class of nodes that is not empty, with weights above zero, of those that `takes`
     /// admits; of them those whose store works, if there are any (spec: X59).
     fn pool(

@@ -317,6 +317,26 @@ fn a_lossy_path_asks_for_more_unanswered_probes() {
     assert!(probes >= 14, "{probes}");
 }
 
+/// Where answers are awaited for half a second, and many unanswered probes are needed, those of a burst
+/// are not forgotten before they count.
+// spec: D21 X21a; storm 4649
+#[test]
+fn a_path_with_loss_and_uneven_delay_puts_no_verdict_off_for_ever() {
+    let uneven = |loss_percent, jitter| SimNode {
+        loss_percent,
+        jitter,
+        ..SimNode::default()
+    };
+    let nodes = vec![uneven(40, ms(600)), uneven(0, ms(0)), uneven(0, ms(0))];
+    let mut world = World::new(nodes, 9);
+    world.run(Duration::from_secs(60));
+    let cut = world.now;
+    world.nodes[0].host = Host::Cut;
+    world.run(Duration::from_secs(5));
+    let after = world.died_after(0, cut).expect("dead");
+    assert!(after <= Duration::from_secs(4), "{after:?}");
+}
+
 // spec: D21
 #[test]
 fn rtp_that_returns_clears_its_own_silence_only() {
