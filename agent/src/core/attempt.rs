@@ -11,6 +11,7 @@ use crate::core::story::Outcome;
 use holdline_leg::{Leg, Passage, Setup, Signal};
 use holdline_relay::{Carrier, GroupId, Side};
 use holdline_wire::Time;
+use holdline_wire::dialog::DialogId;
 use holdline_wire::header::Name;
 use std::time::Duration;
 
@@ -18,6 +19,12 @@ use std::time::Duration;
 /// after this long, then after twice as long, up to a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// What a node says where the far end has the dialog no more, as after a hang-up.
+const OVER: u16 = 603;
+/// A node whose INVITE was accepted has told the store after so long, or, where messages were lost, after
+/// twice, four and eight times as long.
+const SETTLE: Duration = Duration::from_millis(200);
+const DOUBTS_MAX: u32 = 4;
 /// The INVITE does not fit into a datagram (RFC 3261 21.5.7).
 const TOO_LONG: u16 = 513;
 
@@ -136,13 +143,30 @@ impl AgentCore {
         if status != 0 {
             moving.status = status;
         }
+        if status == OVER && call.others.is_empty() && moving.is_doubtful(&call.orphans) {
+            return self.ask_who_has_it(now, key);
+        }
+        if status == 500 {
+            // A node that still works on an attempt before says so: it may have the dialog in a moment.
+            moving.doubts = moving.doubts.min(1);
+        }
         let hopeless = moving.is_hopeless(status, whose);
+        // The attempt died with its node: what others said before counts.
+        let died = status == 0;
+        let status = if died { moving.status } else { status };
         let unknown = !decides(status) && moving.is_unknown();
         let status = match (status, moving.cause.take()) {
             (606, Some(cause)) => cause,
+            // Nobody had replaced it.
+            (481, _) if moving.doubts > 0 => OVER,
             _ => status,
         };
         if hopeless && call.others.is_empty() {
+            if let (true, Some(far)) = (died, call.far.as_mut()) {
+                let epoch = far.epoch;
+                far.leg.abandon(&mut self.env.layer);
+                call.drop_far(&mut self.env, now, epoch);
+            }
             return self.lose(now, key, status);
         }
         if unknown {
@@ -157,6 +181,26 @@ impl AgentCore {
             Some(by) => self.depart(key, by),
             None => self.depart_soon(now, key),
         }
+    }
+
+    /// The far end has the dialog no more, and an attempt before this one, which nobody heard of, may
+    /// have replaced it: the store learns of that a moment later, and the next attempt names it.
+    fn ask_who_has_it(&mut self, now: Time, key: CallKey) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if let Some(far) = call.far.as_mut() {
+            let epoch = far.epoch;
+            far.leg.abandon(&mut self.env.layer);
+            call.drop_far(&mut self.env, now, epoch);
+        }
+        let Phase::Moving(moving) = &mut call.phase else {
+            return;
+        };
+        moving.tried.clear();
+        moving.doubts += 1;
+        let pause = SETTLE * (1 << (moving.doubts - 1));
+        self.env.timers.set(Timer::Launch(key), now + pause);
     }
 
     /// A signal of an attempt, the current one or one before it.
@@ -279,6 +323,12 @@ impl AgentCore {
 }
 
 impl Move {
+    /// Whether that the dialog is over need not mean that the far end hung up: `unheard` attempts are
+    /// named to the next node.
+    fn is_doubtful(&self, unheard: &[DialogId]) -> bool {
+        !unheard.is_empty() && self.hangup.is_none() && self.doubts < DOUBTS_MAX
+    }
+
     /// How long a node is waited for now: longer each time.
     fn pause(&mut self) -> Duration {
         let pause = LOOK_AGAIN.saturating_mul(1 << self.rounds.min(8));

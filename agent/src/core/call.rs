@@ -122,6 +122,9 @@ pub struct Move {
     /// Refusals that said that the dialog is unknown, and others that were final.
     pub unknown: u32,
     pub refused: u32,
+    /// How often the far end had the dialog no more, though an attempt that nobody heard of may have
+    /// replaced it.
+    pub doubts: u32,
     /// How often the far end has refused in a way that may pass.
     pub again: u32,
     /// The last refusal, and what was behind it (RFC 3326).

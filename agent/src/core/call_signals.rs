@@ -92,7 +92,6 @@ impl AgentCore {
             Signal::Progress {
                 status, passage, ..
             } => {
-                call.orphans.clear();
                 // A bad description in a provisional response costs the early media only.
                 if call
                     .carry(env, Side::Far, Carrier::Provisional, passage)
@@ -125,6 +124,10 @@ impl AgentCore {
                 env.event(Event::CallAnswered { call });
             }
             Signal::Refuse { .. } | Signal::Unanswered { .. } => {
+                if matches!(signal, Signal::Refuse { .. }) && !call.has_not_rung() {
+                    // It has called, and taken back before that what came before.
+                    call.orphans.clear();
+                }
                 if call.may_go_elsewhere(&signal) {
                     self.place_elsewhere(now, key, signal);
                 } else {

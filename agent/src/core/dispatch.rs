@@ -11,6 +11,7 @@ use crate::core::refusal::{Refusal, Whose};
 use holdline_leg::Leg;
 use holdline_relay::{Report, StreamId};
 use holdline_wire::build::Builder;
+use holdline_wire::dialog::DialogId;
 use holdline_wire::header::{InstanceFarEnd, Name};
 use holdline_wire::machine::Output;
 use holdline_wire::message::ParseError;
@@ -142,6 +143,7 @@ impl AgentCore {
                     self.on_cluster(now, event);
                 }
                 self.note_farewell(owner, *message.method() == Method::Bye, message.status());
+                self.note_lost_attempt(now, owner, &message);
                 match owner {
                     Owner::Left(number) => self.env.left_answered(now, number, &message, from),
                     Owner::Told(number) => {
@@ -382,7 +384,26 @@ impl AgentCore {
             && status >= 200
         {
             call.farewell = None;
+            self.env.cluster.room_may_be(far.node);
             self.env.touched.insert(key);
+        }
+    }
+
+    /// A node does not know what it had set up for a call that is up where it was placed last, or was
+    /// cancelled: it was restarted. What it had called is up with nobody, and no INVITE of ours replaces it,
+    /// so another node ends it there (spec: X26).
+    fn note_lost_attempt(&mut self, now: Time, owner: Owner, message: &Message) {
+        let Owner::Far(key, epoch) = owner else {
+            return;
+        };
+        let lost = *message.method() == Method::Bye && message.status() == 481;
+        let call = self.calls.get_mut(key);
+        let has = call.is_some_and(|call| call.generation > 0 || call.far_leg(epoch).is_some());
+        if lost && !has {
+            let dialog = DialogId::of_response(message).unheard();
+            let named = dialog.orphan_for_peer().to_value();
+            self.env
+                .tell_orphans(now, vec![(Name::InstanceOrphan, named)]);
         }
     }
 

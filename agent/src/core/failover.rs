@@ -201,6 +201,7 @@ impl AgentCore {
             rounds: 0,
             unknown: 0,
             refused: 0,
+            doubts: 0,
             again: 0,
             status: 0,
             cause: None,

@@ -240,6 +240,11 @@ impl Env {
             return;
         }
         let told = self.left.told.remove(&number);
+        if let Some((_, left)) = &told
+            && let Some(node) = self.cluster.node_at(left.address)
+        {
+            self.cluster.room_may_be(node);
+        }
         // The far end had answered before the CANCEL came (RFC 3261 9.1): ACK and BYE.
         if let Some((_, left)) = told
             && let Remains::Attempt(invite) = &left.what

@@ -35,6 +35,15 @@ impl DialogId {
         }
     }
 
+    /// The id of the dialog whose request this response answers: its From tag is ours.
+    pub fn of_response(response: &Message) -> DialogId {
+        DialogId {
+            call_id: response.call_id().into(),
+            local_tag: response.from_tag().into(),
+            remote_tag: response.to_tag().unwrap_or_default().into(),
+        }
+    }
+
     /// The dialog as it is named before its callee's tag is known: without our tag, where the peer
     /// placed the call.
     #[must_use]

@@ -350,6 +350,44 @@ fn a_call_that_the_cluster_knows_to_be_over_is_not_lost() {
     assert!(told_orphans(&world).is_empty());
 }
 
+/// An attempt that was not heard any more, its node being held for dead, may have replaced the dialog: then
+/// the far end refuses the next one as if it had hung up. Whoever is asked after that finds out.
+// spec: X24, X27; storms 4594, 4656, 4846
+#[test]
+fn a_call_is_not_taken_for_hung_up_while_an_unheard_attempt_may_have_it() {
+    for over in [None, Some(603), Some(481)] {
+        let mut world = World::with_nodes(4);
+        let mut call = world.call_up();
+        world.kill_and_judge(call.node);
+        let (first, invite) = world.node_invited();
+        world.kill_and_judge(first);
+        let (second, again) = world.node_is_invited_at_last();
+        assert_eq!(orphans(&again), [orphan_of(&invite)]);
+        world.node_responds(second, &again, 603, None);
+        world.node_got(second, "ACK");
+        world.pbx_noticed_nothing();
+        let refused = world.now;
+        let Some(status) = over else {
+            let moved = world.call_moves(&mut call);
+            assert_eq!(orphans(&moved), [orphan_of(&invite)]);
+            assert!(world.now.since(refused) <= ms(300));
+            world.hang_up(&mut call);
+            assert_eq!(world.endings(), [("hangup", 1)]);
+            continue;
+        };
+        // Nobody has it: the far end did hang up.
+        while world.endings().is_empty() && world.now.since(refused) < ms(5000) {
+            let (node, invite) = world.node_is_invited_at_last();
+            world.node_responds(node, &invite, status, None);
+        }
+        let bye = world.pbx_gets("BYE");
+        assert!(text(&bye).contains("far end hung up"), "{status}");
+        world.pbx_responds(&bye, 200, None);
+        assert_eq!(world.endings(), [("hangup", 0)]);
+        assert!(world.now.since(refused) <= ms(3100), "{status}");
+    }
+}
+
 /// The node has found out that no node can move it, and why: nobody else is asked.
 // spec: X33
 #[test]
