@@ -15,6 +15,9 @@ const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, REFER, NOT
 const SUPPORTED: [&str; 2] = ["replaces", "timer"];
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: &str = "5";
+/// The same of a call on the move, which nobody hears meanwhile: the room that others leave as they move
+/// is there a moment later, and new calls get none of it.
+const MOVES_AGAIN: &str = "1";
 
 /// Why an INVITE does not become a call, and what its refusal says beside.
 struct Refusal(u16, Vec<(Name<'static>, String)>);
@@ -24,8 +27,12 @@ impl Refusal {
         Refusal(status, Vec::new())
     }
 
-    fn for_now(cause: InstanceRefusal) -> Refusal {
-        let later = (Name::RetryAfter, RETRY_AFTER.to_owned());
+    fn for_now(cause: InstanceRefusal, wish: &Wish) -> Refusal {
+        let later = match wish {
+            Wish::Takeover(_) => MOVES_AGAIN,
+            Wish::NewCall | Wish::Transfer(_) => RETRY_AFTER,
+        };
+        let later = (Name::RetryAfter, later.to_owned());
         let mark = (Name::InstanceRefusal, cause.as_str().to_owned());
         Refusal(503, vec![later, mark])
     }
@@ -121,7 +128,7 @@ impl NodeCore {
         let wish = wish(invite)?;
         // A call that is up and has no other home is taken all the same (spec: D24).
         if self.draining && !matches!(wish, Wish::Takeover(_)) {
-            return Err(Refusal::for_now(InstanceRefusal::Draining));
+            return Err(Refusal::for_now(InstanceRefusal::Draining, &wish));
         }
         let full = self.calls.len() >= self.env.config.capacity;
         let in_place = match &wish {
@@ -130,7 +137,7 @@ impl NodeCore {
             Wish::Takeover(replaces) => self.holder(replaces).is_some(),
         };
         if full && !in_place {
-            return Err(Refusal::for_now(InstanceRefusal::Full));
+            return Err(Refusal::for_now(InstanceRefusal::Full, &wish));
         }
         let kept = match &wish {
             Wish::NewCall | Wish::Transfer(_) => ports::kept(&self.env.ports),
@@ -138,7 +145,7 @@ impl NodeCore {
             Wish::Takeover(_) => 0,
         };
         if self.env.ports.available() < ports::needed(invite) + kept {
-            return Err(Refusal::for_now(InstanceRefusal::NoPort));
+            return Err(Refusal::for_now(InstanceRefusal::NoPort, &wish));
         }
         Ok((wish, forwards))
     }

@@ -325,10 +325,19 @@ impl NodeCore {
     pub(super) fn let_go_of(&mut self, now: Time, replaced: &DialogId) {
         if let Some(old) = self.near_call(replaced) {
             match self.phase(old) {
-                Some(Phase::Up) => self.vanish(now, old),
+                Some(Phase::Up) => self.give_way(now, old),
                 _ => self.fail(now, old, 481, "moved"),
             }
         }
+    }
+
+    /// Lets go of a call whose place another call of this node takes.
+    pub(super) fn give_way(&mut self, now: Time, old: CallKey) {
+        // The store was down since the old one came here: it has the row before that still.
+        if let Some(before) = self.calls.get(old).and_then(|call| call.replaces.clone()) {
+            self.env.take_off_in_company(now, before);
+        }
+        self.vanish(now, old);
     }
 }
 

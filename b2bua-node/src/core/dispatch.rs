@@ -194,12 +194,12 @@ impl NodeCore {
             }
             // The run before this one had it, or the node that was here before.
             (None, None) if replaced => self.env.answer(now, Side::Far, server, 200, &[]),
-            // spec: X39. The run before this one may have known the dialog, and a 481 would end a
-            // call that is just being moved; the downstream UA asks again.
-            (None, _)
+            // spec: X39, X28. The run before this one may have known the dialog, or another node just
+            // takes it over: a 481 would end the call. The downstream UA asks again.
+            (None, place)
                 if side == Side::Far
                     && request.to_tag().is_some()
-                    && now < self.young_until
+                    && (now < self.young_until || matches!(place, Some(Place::Tomb(_))))
                     && !matches!(request.method(), Method::Bye | Method::Cancel) =>
             {
                 let later = (Name::RetryAfter, "1".to_owned());

@@ -27,8 +27,12 @@ impl NodeCore {
             let Some(leg) = self.calls.get_mut(key).and_then(|call| call.leg(side)) else {
                 continue;
             };
-            // What a peer still asks must not stay unanswered in the transaction layer.
-            let awaited: Vec<RequestId> = leg.awaited().collect();
+            // What a peer still asks must not stay unanswered in the transaction layer. The downstream UA
+            // is told to ask again: 481 would end the call there, while another node takes it over.
+            let awaited: Vec<RequestId> = match side {
+                Side::Near => leg.awaited().collect(),
+                Side::Far => Vec::new(),
+            };
             for id in awaited {
                 let (reason, passage) = (Bytes::new(), Passage::default());
                 let reply = Signal::Reply {

@@ -85,7 +85,7 @@ impl NodeCore {
                 }
             }
             Some(Phase::Up) => match signal {
-                Signal::End { .. } if self.is_claimed(key) => self.vanish(now, key),
+                Signal::End { .. } if self.is_claimed(key) => self.give_way(now, key),
                 Signal::Request {
                     id,
                     method: Method::Refer,

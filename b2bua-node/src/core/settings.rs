@@ -147,7 +147,7 @@ pub struct Waits {
     /// How long a dialog that moved away is still answered; 64 s.
     pub tomb: Duration,
     /// How long after its start a node tells the downstream UA to ask again about dialogs that it
-    /// does not know (spec: X39); 5 s.
+    /// does not know (spec: X39); 20 s, for which an agent holds a call that waits for a node.
     pub young: Duration,
 }
 
@@ -167,7 +167,7 @@ impl Default for Waits {
             pause: Duration::from_secs(1),
             check: Duration::from_millis(300),
             tomb: Duration::from_secs(64),
-            young: Duration::from_secs(5),
+            young: Duration::from_secs(20),
         }
     }
 }

@@ -166,7 +166,8 @@ fn put<T: Table>(
         match read(table, now, &attempt)?.map(|row| row.fate) {
             // The agent has placed the call elsewhere meanwhile (spec: X26).
             Some(Fate::Over) => return Ok(Answer::Over),
-            Some(Fate::Rings(_)) => {
+            // Of a call whose note never came here the agent knows no other name than this one.
+            Some(Fate::Rings(_)) | None => {
                 let answered = Row {
                     fate: Fate::Moved(0),
                     claimed_by: None,
@@ -175,7 +176,7 @@ fn put<T: Table>(
                 };
                 table.set(&attempt, answered)?;
             }
-            Some(Fate::Live(_) | Fate::Moved(_)) | None => {}
+            Some(Fate::Live(_) | Fate::Moved(_)) => {}
         }
     }
     let claimed_by = match read(table, now, key)? {

@@ -111,6 +111,27 @@ fn a_node_that_was_paused_asks_before_it_sends() {
     );
 }
 
+/// Another node is just taking the call over: a 481 would end it at the downstream UA.
+// spec: X28; storms 3901, 5607
+#[test]
+fn what_the_downstream_ua_asks_of_a_call_that_went_away_is_to_be_asked_again() {
+    let (mut a, _b, mut up) = moved();
+    // Asked before the node stood still: the agent has not answered yet.
+    a.ua_requests(&mut up.ua, Method::Info);
+    a.agent_gets("INFO");
+    a.now = a.now + ms(1500);
+    a.input(Input::Deadline);
+    assert_eq!(a.core.live_calls(), 0);
+    a.ua_gets("500");
+    // Asked afterwards.
+    a.ua_requests(&mut up.ua, Method::Info);
+    let later = a.ua_gets("500");
+    assert!(later.header(Name::RetryAfter).is_some());
+    a.ua_requests(&mut up.ua, Method::Bye);
+    a.ua_gets("200");
+    a.quiet();
+}
+
 // spec: X28
 #[test]
 fn the_drivers_word_about_a_pause_counts_too() {

@@ -73,6 +73,17 @@ fn an_attempt_that_was_answered_leads_to_its_dialog() {
     });
 }
 
+/// The note was lost, the answer was not.
+// spec: X26; storm 10121
+#[test]
+fn an_answer_without_a_note_is_found_by_the_name_of_its_attempt() {
+    on_each("unnoted", |store| {
+        assert_eq!(store.put(1, "a", 0), Answer::Done);
+        let key = dialog("a").unanswered();
+        assert_eq!(store.orphan(2, key, OURS), Answer::Found(record("a", 0)));
+    });
+}
+
 // spec: X26, X28
 #[test]
 fn an_orphan_that_nobody_noted_is_not_brought_up_later() {
