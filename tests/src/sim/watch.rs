@@ -234,8 +234,11 @@ impl Watch {
             Act::Hangup => seen.hung_up = Some((at, end)),
             Act::Hold | Act::Unhold => {
                 seen.holds.insert(end, act == Act::Hold);
-                seen.reinvited.insert(end, (at, None));
-                *seen.asked.entry(end).or_default() += 1;
+                // Before that it is the answer that says so.
+                if seen.answered.contains_key(&end) {
+                    seen.reinvited.insert(end, (at, None));
+                    *seen.asked.entry(end).or_default() += 1;
+                }
             }
         }
     }

@@ -10,7 +10,9 @@ impl World {
     /// What the agent told.
     pub(super) fn judge_suspicion(&mut self, event: &AgentEvent) {
         let what = match event {
-            AgentEvent::NodeSuspect { node, evidence, .. } if !self.is_killed(*node) => {
+            AgentEvent::NodeSuspect { node, evidence, .. }
+                if !self.is_killed(*node) && !self.is_hanging_up(*node) =>
+            {
                 format!("{node} is suspected, and nothing is wrong: {evidence}")
             }
             AgentEvent::FailoverWithheld { node, .. } => format!("false verdict on {node}"),
@@ -24,5 +26,14 @@ impl World {
         let kills = |what: What| matches!(what, What::Killed(n) if Some(n) == index);
         let mut troubles = self.plan.troubles.iter();
         troubles.any(|trouble| trouble.at <= self.now && kills(trouble.what))
+    }
+
+    /// Whether a call of the node was hung up and has not ended: its media have, and the silence is asked
+    /// about.
+    fn is_hanging_up(&self, node: SocketAddr) -> bool {
+        let mut calls = self.watch.calls();
+        calls.any(|(_, seen)| {
+            seen.node == Some(node) && seen.hung_up.is_some() && seen.told_ended == 0
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::sim::host::HostId;
 use crate::sim::plan::{Party, Trouble, What};
+use crate::sim::watch::Seen;
 use crate::sim::world::{CALLEE, CALLER, NODES, World};
 use crate::ua::{CallNumber, ReplacesPolicy};
 use b2bua_node::store::Op;
@@ -47,6 +48,58 @@ impl World {
         !open && self.plan.troubles.iter().any(dies)
     }
 
+    /// A BYE leaves for the downstream UA. After a moment nobody else knows: in the dialog of an attempt that
+    /// was followed by another at once, since the store has given its row to the node that says it (storm
+    /// 816), else when the node has answered the agent's BYE all the same (storm 966).
+    pub(in crate::sim) fn note_bye_sent(&mut self, node: HostId, call: CallNumber, bye: &[u8]) {
+        if let Some((call_id, of_attempt)) = bye_of(bye) {
+            let wait = Duration::from_secs(u64::from(!of_attempt));
+            let ending = (node, call, self.now + wait);
+            self.memory.ending.entry(call_id).or_insert(ending);
+        }
+    }
+
+    /// It arrived.
+    pub(in crate::sim) fn note_bye_heard(&mut self, bye: &[u8]) {
+        if let Some((call_id, _)) = bye_of(bye) {
+            self.memory.ending.remove(&call_id);
+        }
+    }
+
+    /// The agent was killed: whether the call was on the move, or has no node.
+    pub(super) fn note_adrift(&mut self, call: CallNumber) {
+        let moves = |seen: &Seen| seen.answered.len() == 2 && seen.good_since.is_none();
+        let waits = self.watch.seen(call).is_some_and(moves);
+        let node = self.last_node(call).map(|node| &self.hosts[NODES + node]);
+        if waits || node.is_some_and(|node| node.core.is_none()) {
+            self.memory.adrift.insert(call);
+        }
+    }
+
+    /// The place of the node that has the call's newest dialog at the downstream UA.
+    pub(super) fn last_node(&self, call: CallNumber) -> Option<usize> {
+        let dialog = self.ua(CALLEE).newest_dialog(call)?;
+        self.node_index(dialog.flow.remote)
+    }
+
+    /// The node is killed, and with it what it was telling, and calls whose agent had been.
+    pub(in crate::sim) fn note_cut_short(&mut self, node: HostId) {
+        let orphans: Vec<CallNumber> = self.memory.orphaned.keys().copied().collect();
+        let here = |call: &CallNumber| self.last_node(*call).map(|n| NODES + n) == Some(node);
+        let adrift: Vec<CallNumber> = orphans.into_iter().filter(here).collect();
+        let calls = self.plan.calls.iter().map(|call| call.number).filter(here);
+        let dialog = |call| {
+            let dialog = self.ua(CALLEE).newest_dialog(call)?;
+            Some((call, dialog.id.call_id.clone()))
+        };
+        let lost: Vec<_> = calls.filter_map(dialog).collect();
+        self.memory.adrift.extend(adrift);
+        self.memory.last_dialog.extend(lost);
+        let ending = self.memory.ending.values();
+        let cut = ending.filter(|(teller, _, alone)| *teller == node && *alone <= self.now);
+        self.memory.cut_short.extend(cut.map(|(_, call, _)| *call));
+    }
+
     /// Whether the store does not have the call's last dialog at the downstream UA, and something
     /// kept its node from writing it.
     pub(super) fn is_unwritten(&self, call: CallNumber) -> bool {
@@ -61,7 +114,9 @@ impl World {
     }
 
     pub(super) fn is_torn(&self, call: CallNumber) -> bool {
-        self.memory.torn.contains(&call)
+        let memory = &self.memory;
+        let last = memory.last_dialog.get(&call);
+        memory.torn.contains(&call) || last.is_some_and(|last| !memory.written.contains(last))
     }
 
     /// Whether the row of this call may have been left: the store was away when it ended, or was to
@@ -115,8 +170,18 @@ impl World {
             .watch
             .seen(call)
             .is_some_and(|seen| seen.replaces_sent > 0);
-        (refuses && asked) || self.is_torn(call)
+        let memory = &self.memory;
+        let left = memory.cut_short.contains(&call) || memory.adrift.contains(&call);
+        (refuses && asked) || self.is_torn(call) || left
     }
+}
+
+/// The Call-ID of a BYE, and whether it ends an attempt.
+fn bye_of(bytes: &[u8]) -> Option<(Box<str>, bool)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut lines = text.lines().filter(|_| text.starts_with("BYE "));
+    let call_id = lines.find_map(|line| line.strip_prefix("Call-ID: "))?;
+    Some((call_id.into(), text.contains("completed elsewhere")))
 }
 
 /// Whether the trouble has anything to do with the node.

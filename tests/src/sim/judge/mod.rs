@@ -5,6 +5,7 @@ mod configured;
 mod disaster;
 mod excuses;
 mod far_end;
+mod patience;
 mod storm;
 
 pub(super) use storm::{LOOK, Memory};
@@ -13,6 +14,7 @@ use super::host::{Core, HostId};
 use super::network::host_of;
 use super::plan::{End, Party, Rules, What};
 use super::transcript::call_in;
+use super::watch::Seen;
 use super::world::{AGENT, CALLEE, CALLER, EPOCH, NODES, World};
 use crate::ua::CallNumber;
 use b2bua_node::store::Store;
@@ -41,7 +43,7 @@ impl World {
         let live: Vec<_> = self
             .store
             .records()
-            .map(|record| call_in(format!("{record:?}").as_bytes()))
+            .map(|record| call_in(&record.local))
             .collect();
         let stranded = |call: &Option<CallNumber>| {
             call.is_some_and(|call| self.is_stranded(call) || self.may_leave_row(call))
@@ -70,7 +72,16 @@ impl World {
     /// its old dialog was ended too early (spec: X57, X28).
     fn judge_far_end(&mut self) {
         let (now, far_end) = (self.now, self.ua(CALLEE));
-        let (most, early) = (far_end.most_replacing(), far_end.totals().byes_too_early);
+        let most = far_end.most_replacing();
+        // A hang-up of the calling server may meet the move.
+        let ended_first = |seen: &Seen| {
+            let end = seen.ended.values().map(|ending| ending.at).min();
+            let hung_up = seen.hung_up.map_or(Time::NEVER, |(at, _)| at);
+            end.is_some_and(|end| end < hung_up)
+        };
+        let calls = self.plan.calls.iter().map(|call| call.number);
+        let early = calls.filter(|call| self.watch.seen(*call).is_some_and(ended_first));
+        let early: u32 = early.map(|call| far_end.counts(call).byes_too_early).sum();
         let bound = self.plan.far_end.freezes_beyond.unwrap_or(usize::MAX);
         if most > bound {
             let what = format!("the downstream UA had {most} INVITEs with Replaces at a time");

@@ -18,8 +18,10 @@
 //! downstream UA (nobody tells the agent). What cannot be kept, and is excused for the calls that
 //! it meets: one whose last dialog at the downstream UA the store never heard of, because a trouble
 //! met its node before it could write it, or whose end the node could not tell there before it was
-//! killed (`World::note_torn`); the dialog of a downstream UA that refuses
-//! Replaces (spec: X32). A call that was placed a second time while it was being set up may ring
+//! killed (`World::note_torn`); one that was placed again and whose earlier attempt was answered, where
+//! the BYE for that was lost and the node killed before it repeated it (`World::note_cut_short`); one whose
+//! agent was killed while it waited for a node, or whose node was killed after that; the
+//! dialog of a downstream UA that refuses Replaces (spec: X32). A call that was placed a second time while it was being set up may ring
 //! twice at the downstream UA, and for up to 34 s be answered twice (spec: X26), and it may be
 //! refused. A far end that asks something of a restarted node while the agent can send to nobody hears
 //! that the call is not known, and ends it.
@@ -29,7 +31,7 @@ use super::far_end;
 use crate::sim::host::{Core, HostId};
 use crate::sim::network::STORE;
 use crate::sim::plan::{CallPlan, End, Party, Trouble, What};
-use crate::sim::watch::Seen;
+use crate::sim::watch::{Ending, Seen};
 use crate::sim::world::{AGENT, CALLEE, NODES, World};
 use crate::ua::{CallNumber, ReplacesPolicy};
 use holdline_agent::cluster::NodeState;
@@ -68,46 +70,26 @@ pub struct Memory {
     /// Calls whose last dialog at the downstream UA the store never heard of, because its node
     /// fell away before it could write it.
     pub(super) torn: BTreeSet<CallNumber>,
+    /// The Call-ID of a call's dialog there when its node was killed.
+    pub(super) last_dialog: BTreeMap<CallNumber, Box<str>>,
     /// The Call-IDs of dialogs at the downstream UA that the store has, or has had.
     pub(super) written: BTreeSet<Box<str>>,
+    /// The Call-IDs of dialogs whose BYE is under way to the downstream UA, which node says it, and from
+    /// when on nobody else knows.
+    pub(super) ending: BTreeMap<Box<str>, (HostId, CallNumber, Time)>,
+    /// Calls a dialog of which was not ended there, because the node that alone knew of it was killed
+    /// before its BYE arrived.
+    pub(super) cut_short: BTreeSet<CallNumber>,
     /// Since when a call has more than one confirmed dialog there.
     twice: BTreeMap<CallNumber, Time>,
     /// Calls whose agent was killed, and when.
     pub(super) orphaned: BTreeMap<CallNumber, Time>,
+    /// Of these, those that waited for a node, or whose node was killed as well: nobody is left who
+    /// knows them, until the agent's memory outlives it.
+    pub(super) adrift: BTreeSet<CallNumber>,
 }
 
 impl World {
-    /// How long a call may take to recover: 2 s (spec: D1), what the network's delay adds to
-    /// RTT + 1.5 s and to the messages of a move, and where much is lost, repetitions of an
-    /// INVITE after 0.5, 1 and 2 s (RFC 3261 17.1.1.2).
-    fn patience(&self) -> Duration {
-        let network = &self.plan.network;
-        let repeated = match network.loss {
-            0..=4 => Duration::ZERO,
-            5..=19 => Duration::from_millis(1500),
-            _ => Duration::from_millis(4000),
-        };
-        // A node that hears nothing may speak on: that clears it for 3 s (spec: D34).
-        let deaf = |trouble: &Trouble| {
-            matches!(
-                trouble.what,
-                What::Deaf(Party::Agent, _) | What::Unsent(_, Some(_))
-            )
-        };
-        let speaks = match self.plan.troubles.iter().any(deaf) {
-            true => Duration::from_millis(3000),
-            false => Duration::ZERO,
-        };
-        // One after the other, and one whose answer is lost holds the others up for 2 s.
-        let calls = u32::try_from(self.plan.calls.len()).unwrap_or(u32::MAX);
-        let each = network.delay.1 * 4 + self.plan.store_delay + self.plan.far_end.delay;
-        let in_turn = match self.plan.far_end.server {
-            Some(_) => each * calls + Duration::from_secs(3),
-            None => Duration::ZERO,
-        };
-        Duration::from_secs(2) + network.delay.1 * 8 + repeated + speaks + in_turn
-    }
-
     /// The place of the node with this address in the list.
     pub(in crate::sim) fn node_index(&self, node: SocketAddr) -> Option<usize> {
         let hosts = self.hosts.iter().skip(NODES);
@@ -156,8 +138,14 @@ impl World {
                 self.note_torn(number);
                 let waited = self.now.since(self.memory.usable);
                 let held = waited < Duration::from_secs(15);
-                // A node that comes in the last moment comes too late.
-                let late = self.now < self.memory.usable_since + self.patience();
+                // A node that comes in the last moment comes too late, and one that goes before the messages
+                // of two moves, one after the other, or before the far end may be asked again, or the call's
+                // turn has come, was of no use.
+                let (came, went) = (self.memory.usable_since, self.memory.usable);
+                let pause = self.plan.call(number).map(far_end::asked_again);
+                let moves = self.plan.network.delay.1 * 8;
+                let pause = pause.unwrap_or_default().max(self.in_turn()) + moves;
+                let late = self.now < came + self.patience() || went < came + pause;
                 if !refuses && !self.is_torn(number) && held && !late {
                     let what =
                         format!("lost, last refusal {status}, {waited:?} after a node was there");
@@ -234,9 +222,12 @@ impl World {
     pub(in crate::sim) fn note_orphans(&mut self) {
         for index in 0..self.plan.calls.len() {
             let (number, place) = (self.plan.calls[index].number, self.plan.calls[index].place);
-            let over = self.watch.call(number).told_ended > 0;
+            // It may die before the calling server hears of the end that it told.
+            let seen = self.watch.call(number);
+            let over = seen.told_ended > 0 && seen.ended.contains_key(&End::Caller);
             if place <= self.now && !over {
                 self.memory.orphaned.entry(number).or_insert(self.now);
+                self.note_adrift(number);
             }
         }
         self.watch.condemned.clear();
@@ -291,19 +282,6 @@ impl World {
         }
     }
 
-    /// Until when a trouble may be news to the agent: one that ended while its own network let nothing
-    /// out or in shows afterwards.
-    fn noticed_until(&self, trouble: &Trouble) -> Time {
-        let own = |own: &&Trouble| {
-            matches!(own.what, What::Unsent(_, None) | What::Unplugged)
-                && own.at <= trouble.until()
-                && trouble.until() <= own.until()
-        };
-        let outages = self.plan.troubles.iter().filter(own);
-        let latest = outages.map(Trouble::until).max();
-        latest.unwrap_or_else(|| trouble.until())
-    }
-
     /// A re-INVITE is over: what holds now may hold only since then, and another may follow.
     pub(in crate::sim) fn note_reinvited(&mut self, call: CallNumber) {
         self.memory.calm.insert(call, self.now);
@@ -330,7 +308,10 @@ impl World {
 
     /// A call is placed: perhaps in the middle of a trouble.
     pub(in crate::sim) fn note_placed(&mut self, call: CallNumber) {
-        let troubled = |trouble: &Trouble| trouble.at <= self.now && self.now <= trouble.until();
+        // A node that was away is used again only after a while.
+        let after = Duration::from_secs(3);
+        let troubled =
+            |trouble: &Trouble| trouble.at <= self.now && self.now <= trouble.until() + after;
         if self.plan.troubles.iter().any(troubled) {
             self.memory.disturbed_setup.insert(call);
         }
@@ -385,9 +366,12 @@ impl World {
         let excused = !usable || self.has_trap() || halted;
         let patience = self.patience();
         let now = self.now;
+        let parted = self.still_repeated();
         // The node that nobody acknowledges gives up after 64*T1 (RFC 3261 13.3.1.4).
         let late = |since: &Time| now > *since + Duration::from_secs(34) + patience;
-        let twice = self.memory.twice.iter().find(|(_, since)| late(since));
+        let left = |call: &CallNumber| self.memory.cut_short.contains(call);
+        let mut twice = self.memory.twice.iter();
+        let twice = twice.find(|(call, since)| late(since) && !left(call));
         let twice = twice.map(|(call, _)| *call);
         if let Some(call) = twice {
             self.memory.twice.remove(&call);
@@ -426,8 +410,9 @@ impl World {
             // A re-INVITE may meet another one (491), and is repeated like an INVITE.
             let held = held.map_or(Time::ZERO, |at| at + Duration::from_secs(4));
             let calm = self.memory.calm.get(&number).copied().unwrap_or_default();
-            let since = calm.max(answered).max(held);
-            let patience = patience + far_end::asked_again(&self.plan.calls[index]);
+            let came = self.memory.usable_since;
+            let since = calm.max(answered).max(held).max(came);
+            let patience = patience + far_end::asked_again(&self.plan.calls[index]) + parted;
             if self.now > since + patience && self.ua(CALLEE).live_dialogs(number) < 2 {
                 self.memory.told.insert(number);
                 let waited = self.now.since(since);
@@ -449,6 +434,16 @@ impl World {
         if up > 1 && !self.rings_twice(call) {
             let what = format!("{up} confirmed dialogs at the callee");
             self.watch.fail(self.now, Some(call), what);
+        }
+        let newest = self.ua(CALLEE).newest_dialog(call);
+        let newest = newest.map(|dialog| dialog.id.call_id.clone());
+        let last = self.memory.last_dialog.get(&call);
+        if newest.is_some() && newest.as_ref() != last {
+            // What the store never heard of stays there, beside the call that was placed again.
+            let lost = self.memory.last_dialog.remove(&call);
+            if lost.is_some_and(|lost| !self.memory.written.contains(&lost)) {
+                self.memory.cut_short.insert(call);
+            }
         }
         if up > 1 {
             self.memory.twice.entry(call).or_insert(self.now);
@@ -527,21 +522,25 @@ impl World {
         // Its far end refuses Replaces: a node ended it there, which the agent may not have heard.
         let refuses = plan.replaces != ReplacesPolicy::Accept && seen.replaces_sent > 0;
         // What was lost was judged when the agent told.
-        // Its node was restarted and does not know it, and the agent could ask nobody to take it: the
-        // far end hears so if it asks just then.
-        let blind = |trouble: &Trouble| {
-            let own = matches!(trouble.what, What::Unsent(_, None) | What::Unplugged);
-            own && trouble.at <= ending.at && ending.at <= trouble.until() + Duration::from_secs(3)
-        };
-        let unknown =
-            *end == End::Callee && ending.status == 481 && self.plan.troubles.iter().any(blind);
-        let explained = unknown
+        let explained = self.is_unknown_to_its_node(*end, ending)
             || seen.lost.is_some()
             || refuses
             || self.is_torn(plan.number)
             || (seen.answered.len() < 2 && setup)
             || self.had_no_port(seen);
         (!explained).then(|| format!("ended at the {end:?} before its hang-up: {ending:?}"))
+    }
+}
+
+impl World {
+    /// Whether the call's node was restarted and does not know it, and the agent could ask nobody to
+    /// take it: the far end hears so if it asks just then.
+    fn is_unknown_to_its_node(&self, end: End, ending: &Ending) -> bool {
+        let blind = |trouble: &Trouble| {
+            let own = matches!(trouble.what, What::Unsent(_, None) | What::Unplugged);
+            own && trouble.at <= ending.at && ending.at <= trouble.until() + Duration::from_secs(3)
+        };
+        end == End::Callee && ending.status == 481 && self.plan.troubles.iter().any(blind)
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Event, World, kind_of};
 use crate::sim::host::{Host, HostId, Item};
 use crate::sim::network::STORE;
 use crate::sim::transcript::{brief, call_in};
-use crate::sim::world::{AGENT, CALLEE, CALLER, EPOCH};
+use crate::sim::world::{AGENT, CALLEE, CALLER, EPOCH, NODES};
 use crate::ua::CallNumber;
 use b2bua_node::store::{Answer, Store, StoreReply, StoreRequest};
 use bytes::Bytes;
@@ -39,6 +39,12 @@ impl World {
         self.look_at(host, call, &bytes);
         if self.plan.disaster().is_none() {
             self.judge_sent(host, target, call, &bytes);
+        }
+        if let Some(call) = call
+            && host >= NODES
+            && target == CALLEE
+        {
+            self.note_bye_sent(host, call, &bytes);
         }
         if let Some(Some(kind)) = self.links.unsent(host, target) {
             let (run, key, quoted) = (self.hosts[host].run, to, start_of(&bytes));
@@ -112,6 +118,9 @@ impl World {
         let sender = self.host_at(from);
         if !sender.is_none_or(|sender| self.links.enters(sender, target)) {
             return;
+        }
+        if target == CALLEE {
+            self.note_bye_heard(&bytes);
         }
         let host = &self.hosts[target];
         if host.core.is_some() {

@@ -24,6 +24,7 @@ impl World {
         }
         if let What::Killed(node) = what {
             let victim = NODES + node;
+            self.note_cut_short(victim);
             self.hosts[victim].kill();
             self.relays.close_all(victim);
             self.samples.forget(victim);
