@@ -133,7 +133,7 @@ impl NodeCore {
                 Owner::Nobody => {}
             },
             transaction::Event::NoAck { server, .. } => {
-                if let Some((key, side)) = self.env.invites.get(&server).copied() {
+                if let Some((key, side)) = self.leg_of_invite(server) {
                     self.with_leg(now, key, side, |leg, ctx| leg.on_no_ack(ctx, server));
                 }
             }
@@ -231,6 +231,20 @@ impl NodeCore {
         };
         let leg = self.calls.get_mut(key)?.leg(side)?;
         leg.is_addressed_by(message).then_some((key, side))
+    }
+
+    /// The leg whose 2xx to this INVITE waits for its ACK: where another INVITE followed it, it is looked
+    /// for among all.
+    fn leg_of_invite(&self, server: ServerId) -> Option<(CallKey, Side)> {
+        let known = self.env.invites.get(&server).copied();
+        known.or_else(|| {
+            let awaits = |leg: &Leg<Owner>| leg.awaits_ack_of(server);
+            self.calls.iter().find_map(|(key, call)| {
+                let far = call.far.as_ref().filter(|far| awaits(far));
+                let far = far.map(|_| (key, Side::Far));
+                far.or_else(|| awaits(&call.near).then_some((key, Side::Near)))
+            })
+        })
     }
 
     /// Remembers whose INVITE transaction `server` is, in place of the one before it.

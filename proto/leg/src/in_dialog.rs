@@ -111,9 +111,20 @@ impl<O: Copy> Leg<O> {
             return self.refuse(ctx, server, 491, "");
         }
         if *request.method() == Method::Invite {
+            self.heard_our_answers(ctx);
             self.respond(ctx, server, 100, b"", &Passage::default());
         }
         self.pass_on(server, request);
+    }
+
+    /// A peer whose INVITE follows has had our 2xx to the one before, though its ACK was lost: that 2xx is
+    /// repeated no more, and the leg does not end for it (RFC 3261 13.3.1.4, 14.1).
+    fn heard_our_answers(&mut self, ctx: &mut Ctx<'_, O>) {
+        for server in std::mem::take(&mut self.answered).into_keys() {
+            ctx.layer.acked(server);
+            let passage = Passage::default();
+            self.signals.push_back(Signal::Ack { passage });
+        }
     }
 
     /// Whether the peer has not answered an offer of ours yet, or we its.

@@ -232,6 +232,11 @@ impl<O: Copy> Leg<O> {
         self.pending_in.keys().map(|server| RequestId(*server))
     }
 
+    /// Whether our 2xx to this INVITE of the peer waits for its ACK.
+    pub fn awaits_ack_of(&self, invite: ServerId) -> bool {
+        self.answered.contains_key(&invite)
+    }
+
     /// Whether `message`, a request inside a dialog, addresses this leg.
     pub fn is_addressed_by(&self, message: &Message) -> bool {
         let remote = self

@@ -124,3 +124,31 @@ fn a_cancel_that_crosses_the_answer_gets_200() {
     drop(up);
     assert_eq!(a.core.live_calls(), 1);
 }
+
+/// The ACK of the first 2xx was lost as often as that was sent, that of a later one was not: the agent
+/// has had it, and the call ends when it is told to.
+// Found by storm 2874.
+#[test]
+fn a_call_whose_first_2xx_was_never_acknowledged_ends_all_the_same() {
+    let mut bench = Bench::new();
+    let invite = invite("c1", "", OFFER);
+    bench.agent_sends(invite.clone());
+    bench.agent_gets("100");
+    let downstream = bench.ua_gets("INVITE");
+    bench.ua_responds(&downstream, 200, Some(ANSWER));
+    bench.ua_gets("ACK");
+    let ok = bench.agent_gets("200");
+    let invite = Message::parse(invite).unwrap();
+    let flow = TransportKey::udp(addr(AGENT), bench.address);
+    let mut agent = Dialog::uac(&invite, &ok, flow).unwrap();
+    bench.reinvite(&mut agent, "a=sendonly", "a=recvonly");
+    bench.pass(Duration::from_secs(40));
+    assert_eq!(bench.core.live_calls(), 1, "it is up");
+    let flow = TransportKey::udp(addr(UA), bench.address);
+    let mut ua = Dialog::uas(&downstream, "ua-tag", flow).unwrap();
+    bench.ua_requests(&mut ua, Method::Bye);
+    bench.ua_gets("200");
+    let bye = bench.agent_gets("BYE");
+    bench.agent_sends(response(&bye, 200, "", AGENT, None));
+    bench.no_leaks();
+}

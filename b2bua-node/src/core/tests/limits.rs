@@ -31,7 +31,7 @@ impl Bench {
     }
 
     /// A re-INVITE of the agent, answered by the downstream UA.
-    fn reinvite(&mut self, agent: &mut Dialog, direction: &str, answer: &str) {
+    pub(super) fn reinvite(&mut self, agent: &mut Dialog, direction: &str, answer: &str) {
         let describe = |sdp: &str, direction: &str| sdp.replace("a=sendrecv", direction);
         let (offer, answer) = (describe(OFFER, direction), describe(ANSWER, answer));
         let branch = self.branch();
