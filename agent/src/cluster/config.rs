@@ -90,7 +90,7 @@ pub struct HealthConfig {
     /// Packets of its other streams that must be missing then, more where many get lost: 12.
     pub missing_min: usize,
     /// So long after a message could not be sent the next one is not expected to leave either
-    /// (spec: X52): two probing intervals, 500 ms.
+    /// (spec: X52): two probing intervals, at least 500 ms.
     pub fault_memory: Duration,
     /// How old a message may be that is refused (spec: X52): 2 s.
     pub refused_within: Duration,
@@ -167,7 +167,7 @@ impl HealthConfig {
             refused_streams: 3,
             refused_patience: ms(2),
             missing_min: 12,
-            fault_memory: ms(500),
+            fault_memory: ms(500).max(probe_interval * 2),
             refused_within: ms(2000),
             lost_traces: 3,
             lost_window: ms(2000),

@@ -12,8 +12,9 @@ use std::time::Duration;
 pub(super) enum Sign {
     /// Any SIP message.
     Sip,
-    /// An answered probe, with when it was sent if it is still known.
-    Probe(Option<Time>),
+    /// An answered probe, with when it was sent if it is still known, and whether the answer came in its
+    /// time.
+    Probe(Option<Time>, bool),
 }
 
 impl Cluster {
@@ -44,8 +45,11 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };
+        // As it was before this answer.
+        let patience = node.probes.usual_patience(&self.config);
         let sent = node.probes.answered(now, probe, &self.config);
-        self.heard(now, id, Sign::Probe(sent), utilization, incarnation);
+        let timely = sent.is_some_and(|sent| now.since(sent) <= patience);
+        self.heard(now, id, Sign::Probe(sent, timely), utilization, incarnation);
         if let Some(node) = self.nodes.get_mut(&id) {
             node.refuses_calls = status == 503;
         }
@@ -59,13 +63,9 @@ impl Cluster {
         utilization: Option<u8>,
         incarnation: Option<&str>,
     ) {
-        let Some(node) = self.nodes.get_mut(&id) else {
-            return;
-        };
         // A late answer, or one to a question that was given up, shows that we can hear, but not that what
         // we have sent since has left us.
-        let patience = node.probes.usual_patience(&self.config);
-        let timely = matches!(sign, Sign::Probe(Some(sent)) if now.since(sent) <= patience);
+        let timely = matches!(sign, Sign::Probe(_, true));
         let first = timely && self.nobody_answers(now);
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
@@ -96,7 +96,7 @@ impl Cluster {
             }
         }
         self.sign_of_life(now, id, sign);
-        if matches!(sign, Sign::Probe(_)) {
+        if matches!(sign, Sign::Probe(..)) {
             self.notice_lost_memory(now, id);
         }
         if timely {

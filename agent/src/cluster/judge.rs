@@ -123,14 +123,14 @@ impl Cluster {
 
     /// A message of the node that only a living process sends.
     pub(super) fn sign_of_life(&mut self, now: Time, id: NodeId, sign: Sign) {
-        if let Sign::Probe(Some(sent)) = sign {
+        if let Sign::Probe(Some(sent), _) = sign {
             self.way_is_open(now, id, sent);
         }
         let config = &self.config;
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };
-        if matches!(sign, Sign::Probe(_)) {
+        if matches!(sign, Sign::Probe(..)) {
             node.answer_origin = now;
         } else if now.since(node.answer_origin) > config.leaving_after + node.probes.rtt_or(config)
         {
@@ -139,11 +139,11 @@ impl Cluster {
         }
         node.origin = now;
         let answered = match sign {
-            Sign::Probe(sent) => sent,
+            Sign::Probe(sent, _) => sent,
             Sign::Sip => None,
         };
         match &mut node.state {
-            State::Joining if matches!(sign, Sign::Probe(_)) => {
+            State::Joining if matches!(sign, Sign::Probe(..)) => {
                 node.state = State::Alive;
                 self.events.push_back(ClusterEvent::Alive { node: id });
             }

@@ -1,7 +1,7 @@
 //! Where a call goes, and how patient its transactions are.
 
 use super::node::{Node, NodeState};
-use super::{Cluster, NodeId};
+use super::{Cluster, ClusterEvent, NodeId};
 use holdline_wire::Time;
 use holdline_wire::token::Tokens;
 use holdline_wire::transaction::Timers;
@@ -79,6 +79,7 @@ impl Cluster {
             && std::mem::take(&mut node.no_room)
         {
             node.paused_until = Time::ZERO;
+            self.events.push_back(ClusterEvent::Room { node: id });
         }
     }
 

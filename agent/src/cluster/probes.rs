@@ -10,11 +10,11 @@ use std::time::Duration;
 pub struct ProbeId(pub u64);
 
 /// The most probes that are remembered as outstanding.
-const OUTSTANDING_MAX: usize = 64;
+const OUTSTANDING_MAX: usize = 192;
 
 /// So many of them at most are within their patience in a burst: there is room for as many that are
 /// beyond it as a verdict may need ([`HealthConfig::unanswered_max`]), and for some beside the burst.
-pub(super) const PATIENT: u32 = 24;
+pub(super) const PATIENT: u32 = 150;
 
 /// After so many probes the loss statistics are halved, so that they follow the path.
 const LOSS_WINDOW: u32 = 256;

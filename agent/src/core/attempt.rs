@@ -200,6 +200,7 @@ impl AgentCore {
         moving.tried.clear();
         moving.doubts += 1;
         let pause = SETTLE * (1 << (moving.doubts - 1));
+        self.env.stay(key);
         self.env.timers.set(Timer::Launch(key), now + pause);
     }
 

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 /// The start of a probe's branch: the cookie of RFC 3261 and a letter of ours.
 const PROBE_BRANCH: &str = "z9hG4bKp";
 /// Probes to one node that were not answered, and whose late answers are still understood.
-const PROBES_KEPT: usize = 64;
+const PROBES_KEPT: usize = 192;
 
 /// What a response says of its node's load (spec: D22).
 pub(super) fn told_utilization(message: &Message) -> Option<u8> {

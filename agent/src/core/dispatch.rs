@@ -384,7 +384,9 @@ impl AgentCore {
             && status >= 200
         {
             call.farewell = None;
-            self.env.cluster.room_may_be(far.node);
+            if status < 300 {
+                self.env.cluster.room_may_be(far.node);
+            }
             self.env.touched.insert(key);
         }
     }

@@ -338,8 +338,9 @@ impl AgentCore {
         let (failover, over) = (moving.failover, moving.hangup.is_some() || status == 603);
         // A node that lived all the time has the call still, and ends it at the far end too.
         let left = moving.left.clone().map(Left::given_up);
-        if status != 603 {
-            // It may be up at the far end, and no attempt of ours ends it there.
+        if status != 603 || !call.orphans.is_empty() {
+            // It may be up at the far end, and no attempt of ours ends it there; or in the dialog to which
+            // it leads, where one that was not heard has replaced it.
             let dialog = DialogId {
                 call_id: moving.replaces.call_id.clone(),
                 local_tag: moving.replaces.from_tag.clone(),

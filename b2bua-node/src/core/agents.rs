@@ -17,6 +17,8 @@ const SILENCE_MIN: Duration = Duration::from_secs(5);
 const SILENCE_INTERVALS: u32 = 5;
 /// The longest interval that is believed.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// The usual interval, of which nothing is known after one probe.
+const INTERVAL_MIN: Duration = Duration::from_millis(250);
 /// How much later than its interval a probe may come, for who is to be told something with its answer.
 const SLACK: Duration = Duration::from_millis(100);
 /// Processes that are known at most; beyond, who was not heard for the longest time and has no
@@ -195,13 +197,14 @@ impl Agents {
         self.runs.get(&id).map_or("", |run| &run.name.id)
     }
 
-    /// Those whose next probe is still to come, and when the last of these is surely overdue.
+    /// Those whose next two probes are still to come, and when the last of these is surely overdue. Who
+    /// pings without saying that it is an agent does not read what we answer.
     pub fn expected(&self, now: Time) -> (BTreeSet<RunId>, Time) {
-        let due = |run: &Run| run.probed + run.interval * 2 + SLACK;
-        let expected = self
-            .runs
-            .iter()
-            .filter(|(_, run)| run.probes > 0 && !run.gone && due(run) > now);
+        let interval = |run: &Run| run.interval.clamp(INTERVAL_MIN, SILENCE_MIN);
+        let due = |run: &Run| run.probed + interval(run) * 3 + SLACK;
+        let reads = |run: &Run| run.probes > 0 && !run.gone && !run.name.incarnation.is_empty();
+        let runs = self.runs.iter();
+        let expected = runs.filter(|(_, run)| reads(run) && due(run) > now);
         let last = expected.clone().map(|(_, run)| due(run)).max();
         (expected.map(|(id, _)| *id).collect(), last.unwrap_or(now))
     }

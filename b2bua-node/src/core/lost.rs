@@ -30,7 +30,7 @@ impl NodeCore {
         } = agents.heard(now, who, from.remote.ip(), probe);
         if let Some(run) = run {
             // The response says it.
-            self.untold.remove(&run);
+            self.note_told(run);
         }
         if let Some(run) = run.filter(|_| back) {
             self.agent_is_back(now, run);
@@ -39,6 +39,16 @@ impl NodeCore {
             self.agent_is_gone(now, old, true);
         }
         run
+    }
+
+    /// An agent is answered: it hears that the node leaves, should it. After two answers it knows.
+    fn note_told(&mut self, run: RunId) {
+        if let Some(told) = self.untold.get_mut(&run) {
+            *told += 1;
+            if *told >= 2 {
+                self.untold.remove(&run);
+            }
+        }
     }
 
     /// The calling side said something in this call's dialog.

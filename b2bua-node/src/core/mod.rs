@@ -45,7 +45,7 @@ use holdline_wire::header::InstanceRefusal;
 use holdline_wire::machine::{Input, Machine, Output, TransportFault};
 use ownership::Ownership;
 use slotmap::SlotMap;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// The node.
 pub struct NodeCore {
@@ -54,8 +54,9 @@ pub struct NodeCore {
     calls: SlotMap<CallKey, Box<Call>>,
     ownership: Ownership,
     draining: bool,
-    /// Agents that have not heard of it yet, though they probe.
-    untold: BTreeSet<RunId>,
+    /// Agents that may not have heard of it yet, though they probe, and how often they were answered: an
+    /// answer may be lost.
+    untold: BTreeMap<RunId, u8>,
     next_call: CallNumber,
     /// The call whose BYE, being taken just now, says that it lives on elsewhere (spec: X28).
     moved_away: Option<CallKey>,
@@ -72,7 +73,7 @@ impl NodeCore {
             env: Env::new(config),
             calls: SlotMap::with_key(),
             draining: false,
-            untold: BTreeSet::new(),
+            untold: BTreeMap::new(),
             next_call: 0,
             moved_away: None,
         };
@@ -145,7 +146,7 @@ impl NodeCore {
         self.untold.clear();
         if draining {
             let (untold, until) = self.env.agents.expected(now);
-            self.untold = untold;
+            self.untold = untold.into_iter().map(|run| (run, 0)).collect();
             self.env.timers.set(Timer::Untold, until);
         }
     }

@@ -334,7 +334,8 @@ fn a_path_with_loss_and_uneven_delay_puts_no_verdict_off_for_ever() {
     world.nodes[0].host = Host::Cut;
     world.run(Duration::from_secs(5));
     let after = world.died_after(0, cut).expect("dead");
-    assert!(after <= Duration::from_secs(4), "{after:?}");
+    // RTT and 1.5 s, and what is under way at the cut comes for another while.
+    assert!(after <= ms(2800), "{after:?}");
 }
 
 // spec: D21

@@ -364,6 +364,41 @@ fn a_node_that_has_taken_an_attempt_back_is_not_told_again() {
     assert!(told_orphans(&world).is_empty());
 }
 
+/// The node that was told of the first attempt may fall away before it has ended it.
+// spec: X26; storm 18236
+#[test]
+fn what_an_attempt_called_is_named_until_the_call_is_answered() {
+    let mut world = World::with_nodes(3);
+    let (_, node, placed) = world.call("");
+    world.kill_and_judge(node);
+    let (second, again) = world.node_invited();
+    world.node_responds(second, &again, 180, None);
+    world.pbx_gets("180");
+    world.kill_and_judge(second);
+    let (_, third) = world.node_is_invited_at_last();
+    assert_eq!(orphans(&third), [orphan_of(&placed), orphan_of(&again)]);
+}
+
+/// It does not know the call that it was to end: another node ends it at the far end.
+// spec: X26; storms 9738, 14819
+#[test]
+fn a_call_that_a_restarted_node_cannot_end_is_ended_by_another() {
+    let mut world = World::with_nodes(2);
+    let (invite, node, placed) = world.call("");
+    world.node_responds(node, &placed, 180, None);
+    world.pbx_gets("180");
+    world.pbx_cancels(&invite);
+    world.pbx_gets("200");
+    world.pbx_gets("487");
+    let cancel = world.node_got(node, "CANCEL");
+    world.node_responds(node, &placed, 200, Some(ANSWER));
+    world.node_got(node, "ACK");
+    let bye = world.node_got(node, "BYE");
+    world.node_responds(node, &cancel, 481, None);
+    world.node_responds(node, &bye, 481, None);
+    assert_eq!(told_orphans(&world), [[orphan_of(&placed)]]);
+}
+
 /// RFC 3261 9.2: the CANCEL does nothing, and is told 200 all the same.
 #[test]
 fn a_cancel_that_crosses_the_answer_gets_200() {

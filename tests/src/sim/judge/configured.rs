@@ -10,9 +10,15 @@ impl World {
     /// What the agent told.
     pub(super) fn judge_suspicion(&mut self, event: &AgentEvent) {
         let what = match event {
-            AgentEvent::NodeSuspect { node, evidence, .. }
-                if !self.is_killed(*node) && !self.is_hanging_up(*node) =>
-            {
+            AgentEvent::NodeSuspect {
+                node,
+                evidence,
+                kind,
+            } => {
+                let silent = *kind == "media_silent" && self.is_hanging_up(*node);
+                if silent || self.is_killed(*node) {
+                    return;
+                }
                 format!("{node} is suspected, and nothing is wrong: {evidence}")
             }
             AgentEvent::FailoverWithheld { node, .. } => format!("false verdict on {node}"),

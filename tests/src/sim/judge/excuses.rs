@@ -1,5 +1,6 @@
 //! What the rules excuse, and the calls that it meets (see `storm`).
 
+use super::storm::ORPHANED;
 use crate::sim::host::HostId;
 use crate::sim::plan::{Party, Trouble, What};
 use crate::sim::watch::Seen;
@@ -55,7 +56,9 @@ impl World {
         if let Some((call_id, of_attempt)) = bye_of(bye) {
             let wait = Duration::from_secs(u64::from(!of_attempt));
             let ending = (node, call, self.now + wait);
-            self.memory.ending.entry(call_id).or_insert(ending);
+            if !self.memory.heard.contains(&call_id) {
+                self.memory.ending.entry(call_id).or_insert(ending);
+            }
         }
     }
 
@@ -63,6 +66,7 @@ impl World {
     pub(in crate::sim) fn note_bye_heard(&mut self, bye: &[u8]) {
         if let Some((call_id, _)) = bye_of(bye) {
             self.memory.ending.remove(&call_id);
+            self.memory.heard.insert(call_id);
         }
     }
 
@@ -84,7 +88,9 @@ impl World {
 
     /// The node is killed, and with it what it was telling, and calls whose agent had been.
     pub(in crate::sim) fn note_cut_short(&mut self, node: HostId) {
-        let orphans: Vec<CallNumber> = self.memory.orphaned.keys().copied().collect();
+        let due = |since: &Time| self.now < *since + ORPHANED;
+        let orphans = self.memory.orphaned.iter().filter(|(_, since)| due(since));
+        let orphans: Vec<CallNumber> = orphans.map(|(call, _)| *call).collect();
         let here = |call: &CallNumber| self.last_node(*call).map(|n| NODES + n) == Some(node);
         let adrift: Vec<CallNumber> = orphans.into_iter().filter(here).collect();
         let calls = self.plan.calls.iter().map(|call| call.number).filter(here);

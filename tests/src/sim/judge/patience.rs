@@ -1,5 +1,6 @@
 //! How long things may take in a storm: what the network, the downstream UA and troubles add.
 
+use super::excuses::touches;
 use crate::sim::plan::{Party, Trouble, What};
 use crate::sim::world::World;
 use holdline_wire::Time;
@@ -42,12 +43,13 @@ impl World {
         }
     }
 
-    /// How much longer a move may take since a node and the downstream UA were parted: what they ask of each
+    /// How much longer a move may take since its node and the downstream UA were parted: what they ask of each
     /// other is repeated after so long again as that lasted (RFC 3261 17.1.1.2), a response every 4 s.
-    pub(super) fn still_repeated(&self) -> Duration {
+    pub(super) fn still_repeated(&self, node: Option<usize>) -> Duration {
         let parts = |trouble: &&Trouble| match trouble.what {
             What::Deaf(one, other) | What::Parted(one, other) => {
-                [one, other].contains(&Party::Callee)
+                let met = node.is_some_and(|node| touches(trouble, node));
+                met && [one, other].contains(&Party::Callee)
             }
             _ => false,
         };

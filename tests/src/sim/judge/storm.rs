@@ -49,7 +49,7 @@ pub const BLINK: Duration = Duration::from_millis(30);
 const SILENT: Duration = Duration::from_millis(750);
 /// What is left of the calls of an agent that was killed ends within this: it is silent for 5 s,
 /// its media for 5 s, and then for the 30 s of `upstream.lost_after`.
-const ORPHANED: Duration = Duration::from_secs(42);
+pub(super) const ORPHANED: Duration = Duration::from_secs(42);
 /// How often calls are looked at.
 pub(in crate::sim) const LOOK: u64 = 10;
 
@@ -77,6 +77,8 @@ pub struct Memory {
     /// The Call-IDs of dialogs whose BYE is under way to the downstream UA, which node says it, and from
     /// when on nobody else knows.
     pub(super) ending: BTreeMap<Box<str>, (HostId, CallNumber, Time)>,
+    /// Those whose BYE has arrived.
+    pub(super) heard: BTreeSet<Box<str>>,
     /// Calls a dialog of which was not ended there, because the node that alone knew of it was killed
     /// before its BYE arrived.
     pub(super) cut_short: BTreeSet<CallNumber>,
@@ -366,7 +368,6 @@ impl World {
         let excused = !usable || self.has_trap() || halted;
         let patience = self.patience();
         let now = self.now;
-        let parted = self.still_repeated();
         // The node that nobody acknowledges gives up after 64*T1 (RFC 3261 13.3.1.4).
         let late = |since: &Time| now > *since + Duration::from_secs(34) + patience;
         let left = |call: &CallNumber| self.memory.cut_short.contains(call);
@@ -412,6 +413,8 @@ impl World {
             let calm = self.memory.calm.get(&number).copied().unwrap_or_default();
             let came = self.memory.usable_since;
             let since = calm.max(answered).max(held).max(came);
+            let node = seen.node.and_then(|node| self.node_index(node));
+            let parted = self.still_repeated(node);
             let patience = patience + far_end::asked_again(&self.plan.calls[index]) + parted;
             if self.now > since + patience && self.ua(CALLEE).live_dialogs(number) < 2 {
                 self.memory.told.insert(number);
