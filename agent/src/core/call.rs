@@ -474,7 +474,6 @@ impl Call {
         env.timers.cancel(Timer::Comfort(self.key));
         env.timers.cancel(Timer::SetupOver(self.key));
         env.timers.cancel(Timer::Silent(self.key));
-        env.timers.cancel(Timer::Longest(self.key));
         env.timers.cancel(Timer::Ask(self.key));
         let epochs: Vec<u32> = self
             .far

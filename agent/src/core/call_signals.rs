@@ -46,6 +46,7 @@ impl AgentCore {
             && let Some(call) = self.calls.remove(key)
         {
             call.release(&mut self.env, now);
+            self.sweep_aging();
         }
     }
 

@@ -12,6 +12,7 @@ use crate::core::telling::Telling;
 use bytes::Bytes;
 use holdline_leg::{Ctx, Passage, Stamp};
 use holdline_relay::{Command, Ports, StreamId};
+use holdline_wire::aging::Aging;
 use holdline_wire::deadline::Deadlines;
 use holdline_wire::header::{InstanceBye, Name};
 use holdline_wire::machine::Output;
@@ -91,8 +92,8 @@ pub enum Timer {
     Forget(u64),
     /// Nobody is heard in this call for too long.
     Silent(CallKey),
-    /// This call has lasted for as long as calls may.
-    Longest(CallKey),
+    /// Some call may have lasted for as long as calls may.
+    Longest,
     /// This call's calling server is silent for so long that it is asked.
     Ask(CallKey),
     /// The next calls have their turn.
@@ -127,6 +128,8 @@ pub struct Env {
     pub callers: Callers,
     /// Calls that are asked about or ended at a pace, in order.
     pub turns: VecDeque<(CallKey, Turn)>,
+    /// Until when calls may last.
+    pub aging: Aging<CallKey>,
     /// When our own loop had stood still last.
     pub late_at: Time,
     pub touched: BTreeSet<CallKey>,
@@ -163,6 +166,7 @@ impl Env {
             telling: Telling::default(),
             callers: Callers::default(),
             turns: VecDeque::new(),
+            aging: Aging::default(),
             late_at: Time::ZERO,
             touched: BTreeSet::new(),
             relay: Vec::new(),

@@ -103,9 +103,19 @@ impl AgentCore {
         self.turn(now, key, Turn::End(Why::NoMedia));
     }
 
-    /// The call has lasted for too long.
-    pub(super) fn too_long(&mut self, now: Time, key: CallKey) {
-        self.turn(now, key, Turn::End(Why::TooLong));
+    /// Some calls have lasted for too long.
+    pub(super) fn too_long(&mut self, now: Time) {
+        while let Some(key) = self.env.aging.pop(now) {
+            self.turn(now, key, Turn::End(Why::TooLong));
+        }
+        self.env.watch_aging();
+    }
+
+    /// A call is over.
+    pub(super) fn sweep_aging(&mut self) {
+        let is_alive = |key| self.calls.contains_key(key);
+        self.env.aging.sweep(self.calls.len(), is_alive);
+        self.env.watch_aging();
     }
 
     /// The loop that runs this core was late.
@@ -147,11 +157,6 @@ impl AgentCore {
             Why::CallerLost => call.media.has_fallen_silent(Side::Near),
             Why::TooLong => true,
         };
-        let timer = match why {
-            Why::NoMedia => Timer::Silent(key),
-            Why::TooLong => Timer::Longest(key),
-            Why::CallerLost => Timer::Ask(key),
-        };
         match call.phase {
             Phase::Up if still => {
                 let reason = why.reason();
@@ -161,7 +166,7 @@ impl AgentCore {
                 call.end_far(&mut self.env, now, &reason);
                 self.env.touched.insert(key);
             }
-            Phase::Moving(_) => self.env.timers.set_late(timer, now + LATER),
+            Phase::Moving(_) => self.env.look_later(now + LATER, key, why),
             _ => {}
         }
     }
@@ -180,7 +185,29 @@ impl Call {
     /// The call was answered: its longest time begins.
     pub fn limit(&self, env: &mut Env, now: Time) {
         if let Some(longest) = env.settings.limits.longest {
-            env.timers.set_late(Timer::Longest(self.key), now + longest);
+            env.aging.push(now + longest, self.key);
+            env.watch_aging();
+        }
+    }
+}
+
+impl Env {
+    /// The call is looked at again then, whether it is to end.
+    fn look_later(&mut self, at: Time, key: CallKey, why: Why) {
+        match why {
+            Why::NoMedia => self.timers.set_late(Timer::Silent(key), at),
+            Why::CallerLost => self.timers.set_late(Timer::Ask(key), at),
+            Why::TooLong => {
+                self.aging.push(at, key);
+                self.watch_aging();
+            }
+        }
+    }
+
+    fn watch_aging(&mut self) {
+        match self.aging.next() {
+            Some(at) => self.timers.set_late(Timer::Longest, at),
+            None => self.timers.cancel(Timer::Longest),
         }
     }
 }

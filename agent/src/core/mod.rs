@@ -104,7 +104,7 @@ impl AgentCore {
             Timer::FarEnds => self.env.far_ends_due(now),
             Timer::Forget(number) => self.env.forget(number),
             Timer::Silent(key) => self.silent(now, key),
-            Timer::Longest(key) => self.too_long(now, key),
+            Timer::Longest => self.too_long(now),
             Timer::Ask(key) => self.turn(now, key, Turn::Ask),
             Timer::Turns => self.next_turns(now),
         }

@@ -83,6 +83,7 @@ impl NodeCore {
     /// Takes a call out of all tables and its ports back.
     fn remove(&mut self, now: Time, key: CallKey) -> Option<Box<Call>> {
         let mut call = self.calls.remove(key)?;
+        self.sweep_aging();
         if let Some((server, _)) = call.parting.take() {
             self.env.answer(now, Side::Near, server, 200, &[]);
         }
@@ -112,7 +113,6 @@ impl NodeCore {
             Timer::Parting,
             Timer::Lost,
             Timer::Silent,
-            Timer::Longest,
         ]
         .map(|t| t(key));
         for timer in timers {

@@ -11,6 +11,7 @@ use crate::core::utilization::Utilization;
 use crate::store::{Op, StoreRequest};
 use holdline_leg::{Ctx, Leg, Passage, RequestId, Stamp};
 use holdline_relay::{Command, Ports, Side, StreamId};
+use holdline_wire::aging::Aging;
 use holdline_wire::build::Builder;
 use holdline_wire::deadline::Deadlines;
 use holdline_wire::dialog::DialogId;
@@ -65,8 +66,8 @@ pub(super) enum Timer {
     Lost(CallKey),
     /// Nobody is heard in this call for too long.
     Silent(CallKey),
-    /// This call has lasted for as long as calls may.
-    Longest(CallKey),
+    /// Some call may have lasted for as long as calls may.
+    Longest,
     /// The next calls end that are to.
     Ending,
     /// Who has not heard by now that the node drains will not hear it.
@@ -135,6 +136,8 @@ pub(super) struct Env {
     pub agents: Agents,
     /// The calls that the node is to end, in order.
     pub ending: VecDeque<(CallKey, Why)>,
+    /// Until when calls may last.
+    pub aging: Aging<CallKey>,
     /// When the node itself had stood still last.
     pub late_at: Time,
     tombs: BTreeMap<u64, Box<str>>,
@@ -175,6 +178,7 @@ impl Env {
             orphans: VecDeque::new(),
             agents: Agents::default(),
             ending: VecDeque::new(),
+            aging: Aging::default(),
             late_at: Time::ZERO,
             tombs: BTreeMap::new(),
             next_tomb: 0,

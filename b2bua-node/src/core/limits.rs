@@ -100,14 +100,31 @@ impl NodeCore {
     /// The call is up: its longest time counts from its INVITE.
     pub(super) fn limit(&mut self, key: CallKey) {
         if let (Some(longest), Some(call)) = (self.env.config.limits.longest, self.calls.get(key)) {
-            let end = call.placed + longest;
-            self.env.timers.set_late(Timer::Longest(key), end);
+            self.env.aging.push(call.placed + longest, key);
+            self.watch_aging();
         }
     }
 
-    /// The call has lasted for too long.
-    pub(super) fn too_long(&mut self, now: Time, key: CallKey) {
-        self.end_soon(now, key, Why::TooLong);
+    fn watch_aging(&mut self) {
+        match self.env.aging.next() {
+            Some(at) => self.env.timers.set_late(Timer::Longest, at),
+            None => self.env.timers.cancel(Timer::Longest),
+        }
+    }
+
+    /// A call is over.
+    pub(super) fn sweep_aging(&mut self) {
+        let is_alive = |key| self.calls.contains_key(key);
+        self.env.aging.sweep(self.calls.len(), is_alive);
+        self.watch_aging();
+    }
+
+    /// Some calls have lasted for too long.
+    pub(super) fn too_long(&mut self, now: Time) {
+        while let Some(key) = self.env.aging.pop(now) {
+            self.end_soon(now, key, Why::TooLong);
+        }
+        self.watch_aging();
     }
 
     /// Ends a call as soon as its turn comes.
@@ -178,11 +195,14 @@ impl NodeCore {
     }
 
     fn look_later(&mut self, now: Time, key: CallKey, why: Why) {
-        let timer = match why {
-            Why::Lost => Timer::Lost(key),
-            Why::NoMedia => Timer::Silent(key),
-            Why::TooLong => Timer::Longest(key),
-        };
-        self.env.timers.set_late(timer, now + LATER);
+        let at = now + LATER;
+        match why {
+            Why::Lost => self.env.timers.set_late(Timer::Lost(key), at),
+            Why::NoMedia => self.env.timers.set_late(Timer::Silent(key), at),
+            Why::TooLong => {
+                self.env.aging.push(at, key);
+                self.watch_aging();
+            }
+        }
     }
 }

@@ -174,7 +174,7 @@ impl NodeCore {
                 Timer::Agent(run) => self.look_for_agent(now, run),
                 Timer::Lost(key) => self.lost(now, key),
                 Timer::Silent(key) => self.silent(now, key),
-                Timer::Longest(key) => self.too_long(now, key),
+                Timer::Longest => self.too_long(now),
                 Timer::Ending => self.end_next(now),
             }
         }

@@ -5,6 +5,7 @@
 //! State machines here take the time as an argument and are drained by polling:
 //! `handle(now, input)`, then `poll_output()` until it is empty, then `poll_deadline()`.
 
+pub mod aging;
 pub mod attempt;
 pub mod build;
 pub mod deadline;

@@ -53,9 +53,10 @@ impl AgentCore {
             "attempts",
         );
         all(env.by_stream.len(), streams, "streams");
-        // Seven timers a call, one a far leg, one a tomb, one for all turns and one for all far ends.
-        let timers = 2 + self.calls.len() * 7 + legs + env.tombs.len();
+        // Six timers a call, one a far leg, one a tomb; one each for all turns, far ends and ages.
+        let timers = 3 + self.calls.len() * 6 + legs + env.tombs.len();
         assert!(env.timers.len() <= timers, "timers");
+        assert!(env.aging.len() <= 2 * self.calls.len() + 64, "aging");
         // Nothing is forgotten: a call without a node waits for one.
         let mut timers = env.timers.clone();
         let timers = std::iter::from_fn(|| timers.pop(Time::NEVER));
