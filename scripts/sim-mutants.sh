@@ -35,10 +35,11 @@ plant() {
     ' "$copy/$2"
 }
 
-plant lost-timer agent/src/core/env.rs \
-    'self.tags.insert(tag.into(), Place::Tomb);' \
-    'self.tags.insert(tag.into(), Place::Tomb);
-        if holdline_wire::planted("lost-timer") { return; }'
+plant lost-timer proto/b2bua/src/tags.rs \
+    'self.ended.push_back((late(now + self.life), tag.into()));' \
+    'if !holdline_wire::planted("lost-timer") {
+            self.ended.push_back((late(now + self.life), tag.into()));
+        }'
 plant one-silent-stream agent/src/cluster/judge.rs \
     '&& probes >= corroborated)' \
     '&& (probes >= corroborated || holdline_wire::planted("one-silent-stream")))'
@@ -57,9 +58,9 @@ plant silent-agent-unnoticed b2bua-node/src/core/lost.rs \
     'Look::Gone if holdline_wire::planted("silent-agent-unnoticed") => {}
             Look::Gone => self.agent_is_gone(now, run, false),'
 plant late-port agent/src/core/call.rs \
-    'self.media.release(&mut env.ports, &mut env.relay);' \
+    'self.media.release(&mut env.streams.ports, &mut env.streams.commands);' \
     'if !holdline_wire::planted("late-port") || self.generation == 0 {
-            self.media.release(&mut env.ports, &mut env.relay);
+            self.media.release(&mut env.streams.ports, &mut env.streams.commands);
         }'
 plant no-own-port proto/relay/src/session/moving.rs \
     'may_stay && ports.is_sound(*port)' \

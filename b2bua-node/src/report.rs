@@ -114,8 +114,8 @@ impl Reporter {
                 lasted,
                 cause,
             } => {
-                self.ended.with_label_values(&[cause]).inc();
-                info!(call, lasted_s = lasted.as_secs(), cause, "call ended");
+                self.ended.with_label_values(&[cause.as_str()]).inc();
+                info!(call, lasted_s = lasted.as_secs(), %cause, "call ended");
             }
             Event::Refused { status } => {
                 self.refused.with_label_values(&[&status.to_string()]).inc();
@@ -134,21 +134,10 @@ impl Reporter {
                 warn!(%local, errno, "media port could not be opened (errno 98: another socket has it); \
                        the call takes another where it can");
             }
-            Event::UnknownSource(from) => {
-                self.ignored.with_label_values(&["source"]).inc();
-                debug!(%from, "unknown source ignored");
-            }
-            Event::Garbage(from) => {
-                self.ignored.with_label_values(&["garbage"]).inc();
-                debug!(%from, "no SIP message");
-            }
-            Event::Malformed(from) => {
-                self.ignored.with_label_values(&["malformed"]).inc();
-                debug!(%from, "malformed request refused");
-            }
-            Event::Overloaded(from) => {
-                self.ignored.with_label_values(&["overload"]).inc();
-                debug!(%from, "too many transactions: request dropped");
+            Event::Ignored { from, why } => {
+                let reason = why.as_str();
+                self.ignored.with_label_values(&[reason]).inc();
+                debug!(%from, reason, "message ignored");
             }
             Event::ParkingFull => self.ignored.with_label_values(&["paused"]).inc(),
             other => self.cluster(other),

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// Each package and the packages of this workspace that it may name.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("holdline-corpus", &[]),
     ("holdline-wire", &[]),
     ("holdline-leg", &["holdline-wire"]),
     ("holdline-relay", &["holdline-leg", "holdline-wire"]),
+    (
+        "holdline-b2bua",
+        &["holdline-leg", "holdline-relay", "holdline-wire"],
+    ),
     (
         "holdline-host",
         &["holdline-leg", "holdline-relay", "holdline-wire"],
@@ -17,6 +21,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     (
         "holdline-agent",
         &[
+            "holdline-b2bua",
             "holdline-host",
             "holdline-leg",
             "holdline-relay",
@@ -26,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     (
         "b2bua-node",
         &[
+            "holdline-b2bua",
             "holdline-host",
             "holdline-leg",
             "holdline-relay",
@@ -37,6 +43,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
         &[
             "b2bua-node",
             "holdline-agent",
+            "holdline-b2bua",
             "holdline-host",
             "holdline-leg",
             "holdline-relay",
@@ -47,7 +54,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
 
 /// What the pure packages must not bring in.
 const IMPURE: [&str; 7] = ["tokio", "mio", "socket2", "reqwest", "axum", "libc", "nix"];
-const PURE: [&str; 2] = ["holdline-wire", "holdline-leg"];
+const PURE: [&str; 3] = ["holdline-wire", "holdline-leg", "holdline-b2bua"];
 
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))

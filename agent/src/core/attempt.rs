@@ -3,11 +3,13 @@
 
 use crate::cluster::NodeId;
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
-use crate::core::env::{Env, Owner, Timer, moved};
+use crate::core::call::{Call, FarLeg, Move, Phase};
+use crate::core::env::{Env, moved};
 use crate::core::event::Event;
+use crate::core::keys::{Owner, Timer};
 use crate::core::refusal::{Whose, decides};
 use crate::core::story::Outcome;
+use holdline_b2bua::CallKey;
 use holdline_leg::{Leg, Passage, Setup, Signal};
 use holdline_relay::{Carrier, GroupId, Side};
 use holdline_wire::Time;
@@ -265,7 +267,7 @@ impl AgentCore {
             env.timers.cancel(Timer::Attempt(key, far.epoch));
         }
         let carried = call.carry(env, Side::Far, Carrier::Final, &mut passage);
-        call.media.settled(&mut env.ports);
+        call.media.settled(&mut env.streams.ports);
         call.outlive_others(env, now);
         call.orphans.clear();
         call.generation += 1;
@@ -348,9 +350,12 @@ impl Call {
             return Err(503);
         };
         self.free_dead_attempts(env);
-        let offer = self
-            .media
-            .move_far(&mut env.ports, &mut env.relay, group, session);
+        let offer = self.media.move_far(
+            &mut env.streams.ports,
+            &mut env.streams.commands,
+            group,
+            session,
+        );
         env.flush_relay(self.key);
         let offer = offer.map_err(|_| 503u16)?;
         let Phase::Moving(moving) = &self.phase else {
@@ -358,7 +363,7 @@ impl Call {
         };
         let (from, to) = self.parties();
         let setup = Setup {
-            request_uri: self.request_uri(address),
+            request_uri: self.kept.callee.at(address),
             from,
             to,
             routes: Vec::new(),
@@ -383,7 +388,7 @@ impl Call {
     fn take_back_media(&mut self, env: &mut Env) {
         if let Some(far) = &self.far {
             let (group, session) = (GroupId(far.node.0), u64::from(far.epoch));
-            let (ports, relay) = (&mut env.ports, &mut env.relay);
+            let (ports, relay) = (&mut env.streams.ports, &mut env.streams.commands);
             self.media.adopt(ports, relay, group, session);
         }
         env.flush_relay(self.key);
@@ -440,7 +445,7 @@ impl Call {
         let far = self.others.swap_remove(index);
         let (node, group) = (far.node, GroupId(far.node.0));
         let before = self.far.as_ref().map(|far| far.node);
-        let (ports, relay) = (&mut env.ports, &mut env.relay);
+        let (ports, relay) = (&mut env.streams.ports, &mut env.streams.commands);
         self.media.adopt(ports, relay, group, u64::from(epoch));
         env.flush_relay(self.key);
         // In this order no node is forgotten in between.

@@ -1,12 +1,14 @@
 //! One call: the leg to the calling server, the leg to the node in charge, and its media.
 
 use crate::cluster::NodeId;
-use crate::core::env::{Env, Owner, Place, Timer};
+use crate::core::env::Env;
 use crate::core::event::Event;
+use crate::core::keys::{Owner, Timer};
 use crate::core::left::Left;
 use crate::core::pacing::FarEndId;
 use crate::core::refusal::Refusal;
 use bytes::Bytes;
+use holdline_b2bua::{CallKey, Callee, Cause};
 use holdline_leg::{Leg, Passage, RequestId, Signal};
 use holdline_relay::{Carrier, MediaError, Session, Side, StreamId};
 use holdline_wire::dialog::DialogId;
@@ -21,11 +23,6 @@ use std::time::Duration;
 const ORPHANS_MAX: usize = 8;
 /// How long attempts that were not taken may still be answered (64*T1, RFC 3261 17.1.1.2).
 const OTHERS_LIFE: Duration = Duration::from_secs(32);
-
-slotmap::new_key_type! {
-    /// Names a call; never reused.
-    pub struct CallKey;
-}
 
 /// A leg towards a node.
 #[derive(Debug)]
@@ -54,24 +51,6 @@ impl FarLeg {
             disowned: false,
             refusal: None,
             deaf: false,
-        }
-    }
-}
-
-/// Whom a Request-URI calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Callee {
-    /// A SIP or tel URI's user part with its parameters: it is called at the node's address.
-    User(Box<str>),
-    /// Any other URI, such as `urn:service:sos` (RFC 5031): it is the whole of the Request-URI.
-    Uri(Box<str>),
-}
-
-impl Callee {
-    /// The user part, or the URI.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Callee::User(name) | Callee::Uri(name) => name,
         }
     }
 }
@@ -217,8 +196,8 @@ pub struct Call {
     pub refused_ports: u8,
     /// The far port that the attempt in charge was given and the relay could not open.
     pub unopened: Option<(StreamId, u16)>,
-    /// Why it ended, in a word.
-    pub cause: &'static str,
+    /// Why it ended, or would.
+    pub cause: Cause,
 }
 
 impl Kept {
@@ -234,7 +213,7 @@ impl Kept {
         let uri = invite.request_uri();
         Kept {
             server,
-            callee: callee_of(uri),
+            callee: Callee::of(uri),
             emergency: is_emergency(invite),
             identity,
             setup: Some(Box::new(Placing {
@@ -259,19 +238,6 @@ fn is_identity(name: Name<'_>) -> bool {
             | Name::Geolocation
             | Name::ResourcePriority
     )
-}
-
-fn callee_of(uri: &str) -> Callee {
-    let (scheme, rest) = uri.split_once(':').unwrap_or(("", uri));
-    let is = |known: &str| scheme.eq_ignore_ascii_case(known);
-    if is("tel") {
-        Callee::User(rest.split(';').next().unwrap_or(rest).into())
-    } else if is("sip") || is("sips") {
-        let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
-        Callee::User(user.into())
-    } else {
-        Callee::Uri(uri.into())
-    }
 }
 
 fn is_emergency(invite: &Message) -> bool {
@@ -302,9 +268,13 @@ impl Call {
         let Some(sdp) = passage.sdp() else {
             return Ok(());
         };
-        let carried = self
-            .media
-            .carry(&mut env.ports, &mut env.relay, from, carrier, sdp);
+        let carried = self.media.carry(
+            &mut env.streams.ports,
+            &mut env.streams.commands,
+            from,
+            carrier,
+            sdp,
+        );
         env.flush_relay(self.key);
         passage.set_sdp(carried?);
         Ok(())
@@ -312,7 +282,8 @@ impl Call {
 
     /// The offer under way was refused.
     pub fn media_refused(&mut self, env: &mut Env) {
-        self.media.refused(&mut env.ports, &mut env.relay);
+        self.media
+            .refused(&mut env.streams.ports, &mut env.streams.commands);
         env.flush_relay(self.key);
     }
 
@@ -358,10 +329,8 @@ impl Call {
 
     /// Puts a new far leg in charge; the one before may still be answered.
     pub fn take_charge(&mut self, env: &mut Env, now: Time, far: FarLeg) {
-        env.tags.insert(
-            far.leg.local_tag().into(),
-            Place::Leg(Owner::Far(self.key, far.epoch)),
-        );
+        let owner = Owner::Far(self.key, far.epoch);
+        env.tags.enter(far.leg.local_tag(), owner);
         let (before, after) = (self.far.as_ref().map(|far| far.node), far.node);
         // Aside first: the node must not be forgotten in between.
         if let Some(before) = self.far.replace(far) {
@@ -374,7 +343,7 @@ impl Call {
     pub fn set_aside(&mut self, env: &mut Env, now: Time, far: FarLeg) {
         if far.leg.is_over() {
             env.timers.cancel(Timer::Attempt(self.key, far.epoch));
-            env.bury(now, far.leg.local_tag());
+            env.tags.bury(now, far.leg.local_tag(), Side::Far);
         } else {
             env.attempt_aside(far.node, self.key, far.epoch);
             self.others.push(far);
@@ -397,13 +366,13 @@ impl Call {
         {
             env.pacing.forget(far.node, (self.key, epoch));
             env.book(self.key, Some(far.node), None);
-            env.bury(now, far.leg.local_tag());
+            env.tags.bury(now, far.leg.local_tag(), Side::Far);
         }
         if let Some(index) = self.others.iter().position(|far| far.epoch == epoch) {
             let far = self.others.swap_remove(index);
             env.pacing.forget(far.node, (self.key, epoch));
             env.attempt_over(far.node, self.key, epoch);
-            env.bury(now, far.leg.local_tag());
+            env.tags.bury(now, far.leg.local_tag(), Side::Far);
         }
     }
 
@@ -421,7 +390,7 @@ impl Call {
     /// attempt.
     pub fn free_dead_attempts(&mut self, env: &mut Env) {
         let legs = self.far.iter().chain(&self.others);
-        let (media, ports) = (&mut self.media, &mut env.ports);
+        let (media, ports) = (&mut self.media, &mut env.streams.ports);
         media.keep_parked(ports, |session| {
             legs.clone()
                 .any(|far| u64::from(far.epoch) == session && !far.leg.is_over())
@@ -434,7 +403,7 @@ impl Call {
         if let Phase::Moving(moving) = &mut self.phase
             && std::mem::take(&mut moving.comforted)
         {
-            self.media.uncomfort(&mut env.relay);
+            self.media.uncomfort(&mut env.streams.commands);
             env.flush_relay(self.key);
         }
     }
@@ -464,7 +433,8 @@ impl Call {
     /// Gives back all that the call holds.
     pub fn release(mut self, env: &mut Env, now: Time) {
         env.callers.leave(self.caller, self.key, self.speaks);
-        self.media.release(&mut env.ports, &mut env.relay);
+        self.media
+            .release(&mut env.streams.ports, &mut env.streams.commands);
         env.flush_relay(self.key);
         env.tags.remove(self.near.local_tag());
         env.invites.remove(&self.kept.server);

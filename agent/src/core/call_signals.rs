@@ -1,12 +1,13 @@
 //! What happens on one leg of a call, carried to the other.
 
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, Phase};
-use crate::core::env::{Env, Timer, moved};
+use crate::core::call::{Call, Phase};
+use crate::core::env::{Env, moved};
 use crate::core::event::Event;
-use crate::core::new_call::media_status;
+use crate::core::keys::Timer;
 use crate::core::refusal::Whose;
 use bytes::Bytes;
+use holdline_b2bua::{CallKey, Cause, status_of};
 use holdline_leg::{EndCause, Passage, RequestId, Signal};
 use holdline_relay::{Carrier, Side};
 use holdline_wire::{Method, Time};
@@ -108,14 +109,15 @@ impl AgentCore {
             Signal::Answer { passage, .. } => {
                 call.orphans.clear();
                 if let Err(error) = call.carry(env, Side::Far, Carrier::Final, passage) {
-                    return call.fail(env, now, media_status(&error));
+                    return call.fail(env, now, status_of(&error));
                 }
                 if passage.sdp().is_none() {
-                    call.media.completed(&mut env.ports, &mut env.relay);
+                    call.media
+                        .completed(&mut env.streams.ports, &mut env.streams.commands);
                     env.flush_relay(key);
                 }
                 call.note_session_timer(passage, true);
-                call.media.settled(&mut env.ports);
+                call.media.settled(&mut env.streams.ports);
                 call.phase = Phase::Up;
                 call.limit(env, now);
                 call.kept.setup = None;
@@ -232,7 +234,7 @@ impl Call {
             *passage = std::mem::take(passage).of_unavailable();
         }
         self.phase = Phase::Over;
-        self.cause = "refused";
+        self.cause = Cause::Refused;
         self.near.apply(&mut env.ctx(now), refusal);
     }
 
@@ -297,7 +299,7 @@ impl Call {
             Signal::Request { id, passage, .. } => {
                 let carried = self.carry(env, Side::Near, Carrier::Request, passage);
                 if let Err(error) = carried {
-                    return self.reply_near(env, now, *id, media_status(&error));
+                    return self.reply_near(env, now, *id, status_of(&error));
                 }
                 Ok(())
             }
@@ -332,7 +334,7 @@ impl Call {
             Signal::Ack { passage } => self.carry(env, Side::Near, Carrier::Ack, passage),
             Signal::End { passage, .. } => {
                 if matches!(self.phase, Phase::Setup(_)) {
-                    self.cause = "cancelled";
+                    self.cause = Cause::Cancelled;
                 }
                 self.phase = Phase::Over;
                 return self.end_far(env, now, passage);
@@ -340,7 +342,7 @@ impl Call {
             _ => Ok(()),
         };
         if let Err(error) = carried {
-            return self.fail(env, now, media_status(&error));
+            return self.fail(env, now, status_of(&error));
         }
         match (&mut self.far, signal) {
             (Some(far), signal) => far.leg.apply(&mut env.ctx(now), signal),
@@ -360,7 +362,7 @@ impl Call {
             } => {
                 let id = *id;
                 if let Err(error) = self.carry(env, Side::Far, Carrier::Request, passage) {
-                    return self.reply_far(env, now, id, media_status(&error));
+                    return self.reply_far(env, now, id, status_of(&error));
                 }
                 self.far_asked.insert(id, method.clone());
             }
@@ -382,7 +384,7 @@ impl Call {
                         self.note_session_timer(passage, true);
                     }
                     if let Err(error) = self.carry(env, Side::Far, Carrier::Final, passage) {
-                        return self.fail(env, now, media_status(&error));
+                        return self.fail(env, now, status_of(&error));
                     }
                 } else if offered {
                     self.media_refused(env);
@@ -390,7 +392,7 @@ impl Call {
             }
             Signal::Ack { passage } => {
                 if let Err(error) = self.carry(env, Side::Far, Carrier::Ack, passage) {
-                    return self.fail(env, now, media_status(&error));
+                    return self.fail(env, now, status_of(&error));
                 }
             }
             Signal::End { cause, passage } => {
@@ -413,7 +415,7 @@ impl Call {
         if let Some(after) = after.filter(|after| *after <= JUST_MOVED)
             && matches!(self.phase, Phase::Up)
         {
-            self.cause = "hangup_after_move";
+            self.cause = Cause::HangupAfterMove;
             let call = self.near.call_id().into();
             env.event(Event::HangupAfterMove { call, after });
         }
@@ -427,12 +429,7 @@ impl Call {
         match signal {
             Signal::Answer { .. } => far.leg.end(&mut env.ctx(now), &moved()),
             Signal::Request { id, .. } => {
-                let reply = Signal::Reply {
-                    id,
-                    status: 481,
-                    reason: Bytes::new(),
-                    passage: Passage::default(),
-                };
+                let reply = Signal::reply(id, 481, Passage::default());
                 far.leg.apply(&mut env.ctx(now), reply);
             }
             _ => {}
@@ -453,42 +450,26 @@ impl Call {
     pub fn refuse_near(&mut self, env: &mut Env, now: Time, status: u16, passage: Passage) {
         self.phase = Phase::Over;
         self.cause = if self.near.is_up() {
-            "failed"
+            Cause::Failed
         } else {
-            "refused"
+            Cause::Refused
         };
         if self.near.is_up() {
             self.near.end(&mut env.ctx(now), &passage);
         } else {
-            let refusal = Signal::Refuse {
-                status,
-                reason: Bytes::new(),
-                passage,
-            };
+            let refusal = Signal::refuse(status, passage);
             self.near.apply(&mut env.ctx(now), refusal);
         }
     }
 
     pub fn reply_near(&mut self, env: &mut Env, now: Time, id: RequestId, status: u16) {
         self.asked.remove(&id);
-        let passage = Passage::default();
-        let reply = Signal::Reply {
-            id,
-            status,
-            reason: Bytes::new(),
-            passage,
-        };
+        let reply = Signal::reply(id, status, Passage::default());
         self.near.apply(&mut env.ctx(now), reply);
     }
 
     fn reply_far(&mut self, env: &mut Env, now: Time, id: RequestId, status: u16) {
-        let passage = Passage::default();
-        let reply = Signal::Reply {
-            id,
-            status,
-            reason: Bytes::new(),
-            passage,
-        };
+        let reply = Signal::reply(id, status, Passage::default());
         if let Some(far) = &mut self.far {
             far.leg.apply(&mut env.ctx(now), reply);
         }

@@ -5,9 +5,10 @@
 //! end (spec: X27).
 
 use crate::core::AgentCore;
-use crate::core::call::{CallKey, Phase};
-use crate::core::env::{Owner, Timer};
-use crate::core::limits::{Turn, Why};
+use crate::core::call::Phase;
+use crate::core::keys::{Owner, Timer};
+use crate::core::turn::{Turn, Why};
+use holdline_b2bua::CallKey;
 use holdline_relay::Side;
 use holdline_wire::Time;
 use std::collections::{BTreeMap, BTreeSet};

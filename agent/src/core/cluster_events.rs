@@ -8,7 +8,7 @@ use holdline_wire::header::{
     InstanceRefusal, InstanceState, InstanceStore, InstanceUtilization, Name,
 };
 use holdline_wire::machine::Output;
-use holdline_wire::{Message, Method, Protocol, Time, TransportKey};
+use holdline_wire::{Flow, Message, Method, Time, TransportKey};
 use std::net::SocketAddr;
 
 /// The start of a probe's branch: the cookie of RFC 3261 and a letter of ours.
@@ -115,13 +115,9 @@ impl AgentCore {
     /// Probes have a connected socket of their own for each node (spec: D20), so that a refusal
     /// is known to be the node's.
     fn probe_flow(&self, node: NodeId, remote: SocketAddr) -> TransportKey {
-        let local = self.env.settings.sip;
-        let connection = u64::from(node.0) + 1;
         TransportKey {
-            protocol: Protocol::Udp,
-            local,
-            remote,
-            connection,
+            flow: Flow::Probe(node.0),
+            ..self.env.flow(remote)
         }
     }
 

@@ -3,12 +3,14 @@
 
 use crate::cluster::NodeId;
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, Phase};
-use crate::core::env::{Env, Timer};
+use crate::core::call::{Call, Phase};
+use crate::core::env::Env;
 use crate::core::event::Event;
+use crate::core::keys::Timer;
 use crate::core::pacing::{Bounds, FarEndId, Home, Rank};
 use crate::core::refusal::{Whose, retry_after};
 use crate::core::settings::{Pace, Targets};
+use holdline_b2bua::CallKey;
 use holdline_wire::header::{InstanceRefusal, Name};
 use holdline_wire::{Message, Method, Time};
 use std::time::Duration;

@@ -2,15 +2,13 @@
 
 use crate::cluster::{self, NodeId, Trouble};
 use crate::core::AgentCore;
-use crate::core::call::CallKey;
 use crate::core::cluster_events::told_utilization;
-use crate::core::env::{Owner, Place};
 use crate::core::event::Event;
-use crate::core::new_call::unserved;
-use crate::core::refusal::{Refusal, Whose};
+use crate::core::keys::Owner;
+use crate::core::refusal::{self, Whose};
+use holdline_b2bua::{CallKey, Ignored, Refusal, options, served, stray, unrouted};
 use holdline_leg::Leg;
-use holdline_relay::{Report, StreamId};
-use holdline_wire::build::Builder;
+use holdline_relay::Report;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::header::{InstanceFarEnd, Name};
 use holdline_wire::machine::Output;
@@ -18,9 +16,6 @@ use holdline_wire::message::ParseError;
 use holdline_wire::transaction::{self, ServerId};
 use holdline_wire::trunk::TrunkDocument;
 use holdline_wire::{Message, Method, Time, TransportKey};
-
-/// The methods that we take.
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, MESSAGE, REFER, NOTIFY";
 
 impl AgentCore {
     /// A well-formed message.
@@ -31,7 +26,7 @@ impl AgentCore {
                 return;
             }
         } else if node.is_none() && !self.may_call(&from) && !self.belongs(&message, &from) {
-            return self.ignore(from, "unknown source");
+            return self.ignore(from, Ignored::Source);
         }
         match node {
             Some(node) => self.env.cluster.heard_sip(now, node, None, None),
@@ -47,7 +42,7 @@ impl AgentCore {
         let refused = self.env.layer.refused();
         self.env.layer.receive(now, from, message);
         if self.env.layer.refused() > refused {
-            self.ignore(from, "too many transactions");
+            self.ignore(from, Ignored::Overload);
         }
     }
 
@@ -74,18 +69,17 @@ impl AgentCore {
                 reason,
                 request,
             } if known => {
-                // Stateless: a repeated bad request is answered again (RFC 3261 8.2.7).
-                let builder =
-                    Builder::response(&request, from.remote, status, reason.as_bytes(), None);
-                if *request.method() != Method::Ack
-                    && let Ok(bytes) = builder.finish(None)
-                {
-                    let to = holdline_wire::route::response_destination(&request, from);
-                    self.env.outputs.push_back(Output::Send { to, bytes });
-                }
-                self.ignore(from, "malformed request");
+                let (env, refusal) = (&mut self.env, Refusal::bare(status));
+                let stamp = &env.stamp;
+                let answer = env
+                    .stateless
+                    .answer(stamp, &request, from, &refusal, reason);
+                let answer = answer.map(|(to, bytes)| Output::Send { to, bytes });
+                env.outputs.extend(answer);
+                self.ignore(from, Ignored::Malformed);
             }
-            _ => self.ignore(from, "not SIP"),
+            ParseError::Refuse { .. } => self.ignore(from, Ignored::Source),
+            ParseError::Garbage(_) => self.ignore(from, Ignored::Garbage),
         }
     }
 
@@ -97,11 +91,11 @@ impl AgentCore {
             .any(|net| net.contains(&from.remote.ip()))
     }
 
-    fn ignore(&mut self, from: TransportKey, reason: &'static str) {
+    fn ignore(&mut self, from: TransportKey, why: Ignored) {
         self.env.ignored += 1;
         self.env.event(Event::Ignored {
             from: from.remote,
-            reason,
+            why,
         });
     }
 
@@ -195,54 +189,43 @@ impl AgentCore {
         from: TransportKey,
         cancels: Option<ServerId>,
     ) {
-        if message.to_tag().is_some() {
-            return match (self.addressed(message), self.is_buried(message)) {
-                (Some(owner), _) => self.with_leg(now, owner, |leg, ctx| {
-                    leg.on_request(ctx, server, message, cancels);
-                }),
-                // X28: the old dialog of a moved call is ours to answer, and nobody else hears.
-                (None, true) if *message.method() == Method::Bye => {
-                    self.env.refuse(now, server, 200, None);
-                }
-                // A node that is held for dead and lives would end the call at the far end for a
-                // 481, while it waits to be moved.
-                (None, true) => self.env.refuse(now, server, 500, None),
-                _ => self.env.refuse(now, server, 481, None),
-            };
+        // RFC 3261 9.2: a CANCEL is matched by the transaction that it cancels.
+        let cancelled = cancels.and_then(|invite| self.env.invites.get(&invite).copied());
+        let owner = cancelled.map(Owner::Near).or(self.addressed(message));
+        let method = message.method();
+        if let Some(owner) = owner {
+            self.with_leg(now, owner, |leg, ctx| {
+                leg.on_request(ctx, server, message, cancels);
+            });
+        } else if message.to_tag().is_some() || *method == Method::Cancel {
+            let ended = message.to_tag().and_then(|tag| self.env.tags.ended(tag));
+            let cancels = *method == Method::Cancel && self.env.layer.knows_invite_of(message);
+            self.env.refuse(now, server, &stray(method, ended, cancels));
+        } else {
+            self.out_of_dialog(now, server, message, from);
         }
+    }
+
+    fn out_of_dialog(
+        &mut self,
+        now: Time,
+        server: ServerId,
+        message: &Message,
+        from: TransportKey,
+    ) {
         match message.method() {
             Method::Invite if self.env.cluster.node_at(from.remote).is_some() => {
                 // Calls from the cluster to the calling server are not configured.
-                self.env.refuse_call(now, server, 403, None);
+                self.env.refuse_call(now, server, &Refusal::bare(403));
             }
             Method::Invite => self.on_new_call(now, server, message, from),
-            Method::Cancel => {
-                let call = cancels.and_then(|invite| self.env.invites.get(&invite).copied());
-                match call {
-                    Some(key) => self.with_leg(now, Owner::Near(key), |leg, ctx| {
-                        leg.on_request(ctx, server, message, cancels);
-                    }),
-                    None => {
-                        let late = self.env.layer.knows_invite_of(message);
-                        let status = if late { 200 } else { 481 };
-                        self.env.refuse(now, server, status, None);
-                    }
-                }
-            }
             Method::Options => {
-                if let Some((status, header)) = unserved(message) {
-                    return self.env.refuse(now, server, status, header);
-                }
                 let takes_calls = !self.draining && self.env.cluster.any_alive();
-                let status = if takes_calls { 200 } else { 503 };
-                let allow = Some((Name::Allow, ALLOW.to_string()));
-                self.env.refuse(now, server, status, allow);
+                let refused = served(message).err();
+                let answer = refused.unwrap_or_else(|| options(takes_calls));
+                self.env.refuse(now, server, &answer);
             }
-            method if method.needs_dialog() => self.env.refuse(now, server, 481, None),
-            _ => {
-                let allow = Some((Name::Allow, ALLOW.to_string()));
-                self.env.refuse(now, server, 405, allow);
-            }
+            method => self.env.refuse(now, server, &unrouted(method)),
         }
     }
 
@@ -270,16 +253,14 @@ impl AgentCore {
 
     /// The live leg that an in-dialog request names by all three identifiers.
     fn addressed(&self, message: &Message) -> Option<Owner> {
-        let Place::Leg(owner) = *self.env.tags.get(message.to_tag()?)? else {
-            return None;
-        };
+        let owner = self.env.tags.leg(message.to_tag()?)?;
         let leg = self.leg(owner)?;
         leg.is_addressed_by(message).then_some(owner)
     }
 
     fn is_buried(&self, message: &Message) -> bool {
-        let place = message.to_tag().and_then(|tag| self.env.tags.get(tag));
-        matches!(place, Some(Place::Tomb))
+        let ended = message.to_tag().and_then(|tag| self.env.tags.ended(tag));
+        ended.is_some()
     }
 
     /// Runs `step` on a leg that is still there.
@@ -330,7 +311,7 @@ impl AgentCore {
         } else if *message.method() == Method::Invite {
             let known = incarnation.or_else(|| self.env.cluster.incarnation(far.node));
             far.incarnation = known.map(Into::into);
-            let refusal = Refusal::of(message);
+            let refusal = refusal::Refusal::of(message);
             far.deaf = (200..300).contains(&message.status()) && refusal.no_port;
             far.refusal = (message.status() >= 300).then(|| Box::new(refusal));
         }
@@ -419,6 +400,7 @@ impl AgentCore {
 
     /// The relay's report.
     pub(super) fn on_report(&mut self, now: Time, report: Report) {
+        self.env.streams.note(&report);
         match report {
             Report::Tick(tick) => self.env.cluster.media(now, &tick),
             Report::Refused { group, stream, .. } => {
@@ -432,12 +414,7 @@ impl AgentCore {
                 local,
                 errno,
             } => self.on_bind_failed(now, (stream, side), local, errno),
-            Report::Left { local, .. } => self.env.ports.closed(local.port()),
-            Report::Removed { closed, .. } => {
-                for port in closed.into_iter().flatten() {
-                    self.env.ports.closed(port);
-                }
-            }
+            Report::Left { .. } | Report::Removed { .. } => {}
             Report::Heard { .. } | Report::Quiet { .. } => self.sound(now, &report),
         }
     }
@@ -457,10 +434,5 @@ impl AgentCore {
                 reason: error.to_string(),
             }),
         }
-    }
-
-    /// For the shell: the key of the call that a stream belongs to, in logs.
-    pub fn call_of(&self, stream: StreamId) -> Option<CallKey> {
-        self.env.by_stream.get(&stream).copied()
     }
 }

@@ -1,17 +1,17 @@
 //! What all calls of the core share, and the indexes by which calls are found.
 
 use crate::cluster::{Cluster, NodeId, ProbeId};
-use crate::core::call::CallKey;
 use crate::core::callers::Callers;
 use crate::core::event::{Event, Out};
+use crate::core::keys::{Owner, Timer};
 use crate::core::left::Leftovers;
-use crate::core::limits::Turn;
 use crate::core::pacing::{Attempt, FarEndId, Pacing};
 use crate::core::settings::Settings;
 use crate::core::telling::Telling;
+use crate::core::turn::Turn;
 use bytes::Bytes;
+use holdline_b2bua::{CallKey, Stateless, Streams, Tags, Turns};
 use holdline_leg::{Ctx, Passage, Stamp};
-use holdline_relay::{Command, Ports, StreamId};
 use holdline_wire::aging::Aging;
 use holdline_wire::deadline::Deadlines;
 use holdline_wire::header::{InstanceBye, Name};
@@ -25,12 +25,12 @@ use std::time::Duration;
 
 /// How long an ended or moved-away dialog is still answered (64*T1, RFC 3261 17.1.2.2, doubled:
 /// a paused node's BYE comes late; spec: X28).
-const TOMB_LIFE: Duration = Duration::from_secs(64);
+const ENDED_LIFE: Duration = Duration::from_secs(64);
 /// The Reason (RFC 3326) of a BYE in a dialog that moved away: for people. The node goes by
 /// [`InstanceBye`].
 const MOVED: &str = "SIP;cause=200;text=\"moved\"";
 /// Ended dialogs that are remembered at most.
-const MAX_TOMBS: usize = 50_000;
+const MAX_ENDED: usize = 50_000;
 
 /// What a BYE in a dialog that moved away says.
 pub const MOVED_HEADERS: [(Name<'static>, &str); 2] = [
@@ -47,75 +47,23 @@ pub fn moved() -> Passage {
     Passage::new(MOVED_HEADERS.map(header).into(), None)
 }
 
-/// A leg, for transactions and tags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owner {
-    /// Towards the calling server.
-    Near(CallKey),
-    /// Towards the cluster; the number tells the far legs of one call apart.
-    Far(CallKey, u32),
-    /// What a node is told of something that a call left there.
-    Left(u64),
-    /// What a node is told of orphans.
-    Told(u64),
-    /// A calling server's word about this call.
-    Asked(CallKey),
-    /// A BYE that nobody waits for.
-    Nobody,
-}
-
-/// Where a tag of ours leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A live leg.
-    Leg(Owner),
-    /// A far dialog that moved away: its BYE gets 200 and means nothing (spec: X28).
-    Tomb,
-}
-
-/// A deadline of the core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
-    /// Send the failover INVITE of this call.
-    Launch(CallKey),
-    /// This attempt had its time.
-    Attempt(CallKey, u32),
-    /// This call was not answered for too long.
-    SetupOver(CallKey),
-    /// This call was held long enough.
-    HoldOver(CallKey),
-    /// This call has waited so long for a node that its calling server is sent silence.
-    Comfort(CallKey),
-    /// Attempts whose final answer never came give up their places at their far ends.
-    FarEnds,
-    /// Forget this ended dialog.
-    Forget(u64),
-    /// Nobody is heard in this call for too long.
-    Silent(CallKey),
-    /// Some call may have lasted for as long as calls may.
-    Longest,
-    /// This call's calling server is silent for so long that it is asked.
-    Ask(CallKey),
-    /// The next calls have their turn.
-    Turns,
-}
-
 /// Everything that calls share.
 pub struct Env {
     pub settings: Settings,
     pub tokens: Tokens,
     pub layer: Layer<Owner>,
     pub cluster: Cluster,
-    pub ports: Ports,
+    pub streams: Streams,
     pub timers: Deadlines<Timer>,
     /// The calls that wait for room on another node.
     pub pacing: Pacing,
     pub stamp: Stamp,
-    pub tags: HashMap<Box<str>, Place>,
+    /// For requests that are too broken for a transaction.
+    pub stateless: Stateless,
+    pub tags: Tags<Owner>,
     pub by_node: BTreeMap<NodeId, BTreeSet<CallKey>>,
     /// Far legs that are not in charge but may still be answered, by their nodes.
     pub attempts: BTreeMap<NodeId, BTreeSet<(CallKey, u32)>>,
-    pub by_stream: HashMap<StreamId, CallKey>,
     /// The INVITE transactions that made the calls, for CANCEL and for an ACK that never came.
     pub invites: HashMap<ServerId, CallKey>,
     /// The branches of the last OPTIONS to each node.
@@ -127,54 +75,48 @@ pub struct Env {
     /// The calling servers.
     pub callers: Callers,
     /// Calls that are asked about or ended at a pace, in order.
-    pub turns: VecDeque<(CallKey, Turn)>,
+    pub turns: Turns<(CallKey, Turn)>,
     /// Until when calls may last.
     pub aging: Aging<CallKey>,
     /// When our own loop had stood still last.
     pub late_at: Time,
     pub touched: BTreeSet<CallKey>,
-    pub relay: Vec<Command>,
     pub outputs: VecDeque<Output<Out>>,
     pub ignored: u64,
     /// The version of the trunk document in force.
     pub trunk_version: Option<u64>,
-    pub tombs: BTreeMap<u64, Box<str>>,
-    next_tomb: u64,
 }
 
 impl Env {
     pub fn new(settings: Settings, seed: [u8; 32]) -> Env {
         let contact = format!("<sip:{}>", settings.sip);
         Env {
+            stateless: Stateless::new(seed),
             tokens: Tokens::new(seed),
             layer: Layer::new(Timers::default()),
             cluster: Cluster::new(&settings.trunk, settings.health.clone()),
-            ports: Ports::new(settings.ports.0, settings.ports.1),
+            streams: Streams::new(settings.ports),
             timers: Deadlines::default(),
             pacing: Pacing::default(),
             stamp: Stamp {
                 contact: contact.into(),
                 on_responses: Vec::new(),
             },
-            tags: HashMap::new(),
+            tags: Tags::new(MAX_ENDED, ENDED_LIFE),
             by_node: BTreeMap::new(),
             attempts: BTreeMap::new(),
-            by_stream: HashMap::new(),
             invites: HashMap::new(),
             probes: BTreeMap::new(),
             left: Leftovers::default(),
             telling: Telling::default(),
             callers: Callers::default(),
-            turns: VecDeque::new(),
+            turns: Turns::default(),
             aging: Aging::default(),
             late_at: Time::ZERO,
             touched: BTreeSet::new(),
-            relay: Vec::new(),
             outputs: VecDeque::new(),
             ignored: 0,
             trunk_version: None,
-            tombs: BTreeMap::new(),
-            next_tomb: 0,
             settings,
         }
     }
@@ -196,27 +138,6 @@ impl Env {
 
     pub fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Other(Out::Event(event)));
-    }
-
-    /// A far dialog moved away or ended: for a while its late messages are still understood.
-    pub fn bury(&mut self, now: Time, tag: &str) {
-        if self.tombs.len() >= MAX_TOMBS
-            && let Some((number, oldest)) = self.tombs.pop_first()
-        {
-            self.timers.cancel(Timer::Forget(number));
-            self.tags.remove(&oldest);
-        }
-        self.next_tomb += 1;
-        self.tombs.insert(self.next_tomb, tag.into());
-        self.tags.insert(tag.into(), Place::Tomb);
-        self.timers
-            .set_late(Timer::Forget(self.next_tomb), now + TOMB_LIFE);
-    }
-
-    pub fn forget(&mut self, number: u64) {
-        if let Some(tag) = self.tombs.remove(&number) {
-            self.tags.remove(&tag);
-        }
     }
 
     /// An attempt is not in charge any more, but may still be answered.
@@ -284,22 +205,10 @@ impl Env {
     }
 
     /// Hands out the relay commands of `call`, so that they precede the messages that follow
-    /// from them, and remembers whose the streams are.
+    /// from them.
     pub fn flush_relay(&mut self, key: CallKey) {
-        for command in self.relay.drain(..) {
-            match command {
-                Command::Install { stream, .. } => {
-                    self.by_stream.insert(stream, key);
-                }
-                Command::Remove { stream } => {
-                    self.by_stream.remove(&stream);
-                }
-                Command::SetPeer { .. }
-                | Command::Clock { .. }
-                | Command::Move { .. }
-                | Command::Comfort { .. } => {}
-            }
-            self.outputs.push_back(Output::Other(Out::Relay(command)));
-        }
+        let commands = self.streams.flush(key);
+        let commands = commands.map(|command| Output::Other(Out::Relay(command)));
+        self.outputs.extend(commands);
     }
 }

@@ -1,7 +1,8 @@
 //! What goes into the core and comes out of it beside SIP messages.
 
-use crate::cluster::{NodeId, NodeStore, Verdict};
+use crate::cluster::{NodeStore, Verdict};
 use crate::core::pacing::FarEndTold;
+use holdline_b2bua::{Cause, Ignored};
 use holdline_relay::{Command, Report};
 use holdline_wire::machine::LocalFault;
 use std::net::SocketAddr;
@@ -69,8 +70,8 @@ pub enum Event {
     CallEnded {
         /// The call.
         call: Box<str>,
-        /// Why, in a word: `hangup`, `refused`, `lost` ...
-        cause: &'static str,
+        /// Why.
+        cause: Cause,
         /// How often it had moved.
         generation: u32,
     },
@@ -219,8 +220,8 @@ pub enum Event {
     Ignored {
         /// Where it came from.
         from: SocketAddr,
-        /// Why, in a word.
-        reason: &'static str,
+        /// Why.
+        why: Ignored,
     },
     /// An INVITE was refused before it became a call.
     CallRefused {
@@ -238,12 +239,5 @@ pub enum Event {
     Forgotten {
         /// What it was.
         what: &'static str,
-    },
-    /// A node's name for the reader of a log.
-    NodeJoined {
-        /// Its number.
-        id: NodeId,
-        /// The node.
-        node: SocketAddr,
     },
 }

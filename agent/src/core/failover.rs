@@ -2,13 +2,15 @@
 
 use crate::cluster::{NodeId, Verdict};
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, FarLeg, Move, Phase};
-use crate::core::env::{Env, Timer};
+use crate::core::call::{Call, FarLeg, Move, Phase};
+use crate::core::env::Env;
 use crate::core::event::Event;
+use crate::core::keys::Timer;
 use crate::core::left::Left;
 use crate::core::pacing::Rank;
 use crate::core::refusal::Whose;
 use crate::core::story::{Failover, Outcome};
+use holdline_b2bua::{CallKey, Cause, Refusal};
 use holdline_leg::Signal;
 use holdline_wire::Time;
 use holdline_wire::dialog::DialogId;
@@ -235,7 +237,7 @@ impl AgentCore {
             let env = &mut self.env;
             let after = env.settings.moving.comfort;
             let ssrc = env.tokens.number();
-            call.media.comfort(&mut env.relay, after, ssrc);
+            call.media.comfort(&mut env.streams.commands, after, ssrc);
             env.flush_relay(key);
         }
     }
@@ -317,7 +319,7 @@ impl AgentCore {
                 self.lose(now, key, status);
             }
             Phase::Setup(_) if call.far.is_none() => {
-                let passage = self.env.retry_after();
+                let passage = Refusal::later().passage();
                 call.refuse_near(&mut self.env, now, 503, passage);
                 self.env.touched.insert(key);
             }
@@ -396,7 +398,7 @@ impl Call {
         };
         self.phase = Phase::Over;
         if self.near.is_up() && status != 603 {
-            self.cause = "lost";
+            self.cause = Cause::Lost;
         }
         self.near
             .end(&mut env.ctx(now), &holdline_leg::Passage::reason(&reason));

@@ -3,6 +3,7 @@
 use crate::cluster::{NodeId, ProbeId, Refusal};
 use crate::core::AgentCore;
 use crate::core::env::Env;
+use holdline_b2bua::send_failed;
 use holdline_wire::machine::TransportFault;
 use holdline_wire::{Time, TransportKey};
 
@@ -21,11 +22,7 @@ impl AgentCore {
         quoted: &[u8],
     ) {
         let Some(node) = self.env.cluster.node_at(key.remote) else {
-            if fault == TransportFault::Refused {
-                self.env.layer.transport_failed(now, key);
-            }
-            // Otherwise what belongs to a call is repeated in its time.
-            return;
+            return send_failed(&mut self.env.layer, now, key, fault, quoted);
         };
         let probe = self.env.quoted_probe(node, quoted);
         match fault {
@@ -35,7 +32,7 @@ impl AgentCore {
             }
             _ if !self.env.is_ours(now, node, key, probe, quoted) => {}
             TransportFault::Unreachable => self.env.cluster.unreachable(now, node),
-            TransportFault::Refused if key.connection != 0 || probe.is_some() => {
+            TransportFault::Refused if !key.is_listening() || probe.is_some() => {
                 self.env.cluster.refused(now, node, Refusal::Probe);
             }
             TransportFault::Refused => {
@@ -63,7 +60,7 @@ impl Env {
         probe: Option<ProbeId>,
         quoted: &[u8],
     ) -> bool {
-        if key.connection != 0 || probe.is_some() {
+        if !key.is_listening() || probe.is_some() {
             // Probes leave four times a second. One that was answered was not refused.
             return probe.is_some() || branch_in(quoted).is_none();
         }

@@ -3,13 +3,15 @@
 
 use crate::cluster::{NodeId, NodeState};
 use crate::core::call::FarLeg;
-use crate::core::env::{Env, MOVED_HEADERS, Owner};
+use crate::core::env::{Env, MOVED_HEADERS};
 use crate::core::event::Event;
+use crate::core::keys::Owner;
+use holdline_b2bua::{decline, say_bye};
 use holdline_leg::State;
 use holdline_wire::dialog::Dialog;
 use holdline_wire::header::Name;
 use holdline_wire::transaction::Layer;
-use holdline_wire::{Message, Method, Time, TransportKey};
+use holdline_wire::{Message, Time, TransportKey};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -195,12 +197,15 @@ impl Env {
         let number = self.left.next;
         let flow = self.flow(left.address);
         let told = match &mut left.what {
-            Remains::Moved(dialog) => {
-                self.say_bye(now, dialog, &MOVED_HEADERS, Owner::Left(number))
-            }
+            Remains::Moved(dialog) => say_bye(
+                &mut self.ctx(now),
+                dialog,
+                &MOVED_HEADERS,
+                Owner::Left(number),
+            ),
             Remains::Lost(dialog) => {
                 let lost = [(Name::Reason, LOST)];
-                self.say_bye(now, dialog, &lost, Owner::Left(number))
+                say_bye(&mut self.ctx(now), dialog, &lost, Owner::Left(number))
             }
             Remains::Attempt(invite) => {
                 let reason = [("Reason", ELSEWHERE)];
@@ -212,26 +217,6 @@ impl Env {
         if told {
             self.left.told.insert(number, (since, left));
         }
-    }
-
-    fn say_bye(
-        &mut self,
-        now: Time,
-        dialog: &mut Dialog,
-        headers: &[(Name<'_>, &str)],
-        owner: Owner,
-    ) -> bool {
-        let branch = self.tokens.branch();
-        let mut bye = dialog.request(&Method::Bye, &branch);
-        for (name, value) in headers {
-            bye = bye.header(*name, value);
-        }
-        let bytes = bye.finish(None);
-        let hop = dialog.next_hop();
-        bytes.is_ok_and(|bytes| {
-            self.layer.request(now, hop, bytes, owner, None);
-            true
-        })
     }
 
     /// What a node said of something that was left there.
@@ -248,16 +233,16 @@ impl Env {
         // The far end had answered before the CANCEL came (RFC 3261 9.1): ACK and BYE.
         if let Some((_, left)) = told
             && let Remains::Attempt(invite) = &left.what
-            && *said.method() == Method::Invite
-            && said.status() < 300
-            && let Some(mut dialog) = Dialog::uac(invite, said, from)
         {
-            let branch = self.tokens.branch();
-            if let Ok(ack) = dialog.ack(said.cseq().number, &branch).finish(None) {
-                self.layer.send_ack(dialog.next_hop(), ack);
-            }
             let reason = [(Name::Reason, ELSEWHERE)];
-            self.say_bye(now, &mut dialog, &reason, Owner::Nobody);
+            decline(
+                &mut self.ctx(now),
+                invite,
+                said,
+                from,
+                &reason,
+                Owner::Nobody,
+            );
         }
     }
 

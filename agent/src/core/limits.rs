@@ -2,60 +2,20 @@
 //! server is gone. All of them at a pace, as are the questions to calling servers.
 
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, Phase};
-use crate::core::env::{Env, Timer};
-use holdline_leg::Passage;
+use crate::core::call::{Call, Phase};
+use crate::core::env::Env;
+use crate::core::keys::Timer;
+use crate::core::turn::{Turn, Why};
+use holdline_b2bua::CallKey;
 use holdline_relay::{QUIET_AFTER, Report, Side};
 use holdline_wire::Time;
+use holdline_wire::deadline::late;
 use std::time::Duration;
 
-/// So many calls have their turn at a time, and the time: 50 a second.
-const BATCH: usize = 10;
-const PACE: Duration = Duration::from_millis(200);
 /// A call that is just moving is looked at again after so long.
 const LATER: Duration = Duration::from_secs(5);
 /// A loop that was late by this much may have heard nobody.
 const STOOD_STILL: Duration = Duration::from_secs(1);
-
-/// Why the agent ends a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Nobody is heard.
-    NoMedia,
-    /// It has lasted for as long as calls may.
-    TooLong,
-    /// Its calling server does not know it any more, or is gone.
-    CallerLost,
-}
-
-impl Why {
-    /// The cause in logs and metrics.
-    fn cause(self) -> &'static str {
-        match self {
-            Why::NoMedia => "no_media",
-            Why::TooLong => "too_long",
-            Why::CallerLost => "caller_lost",
-        }
-    }
-
-    /// The Reason (RFC 3326) for both sides.
-    fn reason(self) -> Passage {
-        Passage::reason(match self {
-            Why::NoMedia => "SIP;cause=408;text=\"no media\"",
-            Why::TooLong => "SIP;cause=408;text=\"call too long\"",
-            Why::CallerLost => "SIP;cause=408;text=\"calling side lost\"",
-        })
-    }
-}
-
-/// What is done when a call has its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// Its calling server is asked about it.
-    Ask,
-    /// It ends.
-    End(Why),
-}
 
 impl AgentCore {
     /// The relay hears a side, or no longer does.
@@ -65,7 +25,7 @@ impl AgentCore {
             Report::Quiet { stream, .. } => (stream, false),
             _ => return,
         };
-        let Some(key) = self.env.by_stream.get(&stream).copied() else {
+        let Some(key) = self.env.streams.call_of(stream) else {
             return;
         };
         let Some(call) = self.calls.get_mut(key) else {
@@ -108,14 +68,12 @@ impl AgentCore {
         while let Some(key) = self.env.aging.pop(now) {
             self.turn(now, key, Turn::End(Why::TooLong));
         }
-        self.env.watch_aging();
     }
 
     /// A call is over.
     pub(super) fn sweep_aging(&mut self) {
         let is_alive = |key| self.calls.contains_key(key);
         self.env.aging.sweep(self.calls.len(), is_alive);
-        self.env.watch_aging();
     }
 
     /// The loop that runs this core was late.
@@ -127,20 +85,12 @@ impl AgentCore {
 
     /// The call has its turn as soon as may be.
     pub(super) fn turn(&mut self, now: Time, key: CallKey, turn: Turn) {
-        if self.env.turns.is_empty() {
-            self.env.timers.set(Timer::Turns, now);
-        }
-        self.env.turns.push_back((key, turn));
+        self.env.turns.push(now, (key, turn));
     }
 
     /// The next ones have their turn.
     pub(super) fn next_turns(&mut self, now: Time) {
-        let count = self.env.turns.len().min(BATCH);
-        let batch: Vec<_> = self.env.turns.drain(..count).collect();
-        if !self.env.turns.is_empty() {
-            self.env.timers.set(Timer::Turns, now + PACE);
-        }
-        for (key, turn) in batch {
+        for (key, turn) in self.env.turns.take(now) {
             match turn {
                 Turn::Ask => self.ask_caller(now, key),
                 Turn::End(why) => self.end_for(now, key, why),
@@ -185,8 +135,7 @@ impl Call {
     /// The call was answered: its longest time begins.
     pub fn limit(&self, env: &mut Env, now: Time) {
         if let Some(longest) = env.settings.limits.longest {
-            env.aging.push(now + longest, self.key);
-            env.watch_aging();
+            env.aging.push(late(now + longest), self.key);
         }
     }
 }
@@ -197,17 +146,7 @@ impl Env {
         match why {
             Why::NoMedia => self.timers.set_late(Timer::Silent(key), at),
             Why::CallerLost => self.timers.set_late(Timer::Ask(key), at),
-            Why::TooLong => {
-                self.aging.push(at, key);
-                self.watch_aging();
-            }
-        }
-    }
-
-    fn watch_aging(&mut self) {
-        match self.aging.next() {
-            Some(at) => self.timers.set_late(Timer::Longest, at),
-            None => self.timers.cancel(Timer::Longest),
+            Why::TooLong => self.aging.push(late(at), key),
         }
     }
 }

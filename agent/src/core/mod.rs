@@ -11,6 +11,7 @@ mod env;
 mod event;
 mod failover;
 mod faults;
+mod keys;
 mod left;
 mod limits;
 mod new_call;
@@ -24,22 +25,24 @@ mod telling;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod turn;
 
-pub use call::CallKey;
 pub use event::{Event, In, Operator, Out, Steps};
+pub use holdline_b2bua::CallKey;
 pub use pacing::{Bounds, FarEndTold};
 pub use settings::{Limits, Moving, Pace, Settings, Targets};
 pub use status::{FailoverStatus, Status};
 
 use crate::cluster::Cluster;
 use call::Call;
-use env::{Env, Timer};
+use env::Env;
 use holdline_leg::Signal;
 use holdline_wire::machine::{Input, Machine, Output};
 use holdline_wire::{Message, Time};
-use limits::Turn;
+use keys::Timer;
 use slotmap::SlotMap;
 use story::Failovers;
+use turn::Turn;
 
 /// The agent as a state machine: see [`Machine`].
 pub struct AgentCore {
@@ -76,7 +79,7 @@ impl AgentCore {
 
     /// Media port pairs in use.
     pub fn ports_in_use(&self) -> usize {
-        self.env.ports.usage().0
+        self.env.streams.ports.usage().0
     }
 
     /// Live client and server transactions.
@@ -89,9 +92,17 @@ impl AgentCore {
         self.env.tags.len()
     }
 
-    /// What `/status` shows.
-    pub fn status(&self, now: Time) -> Status {
-        status::status(self, now)
+    /// Only now, never beside another input: what is about to be heard may be just the answer that
+    /// is overdue, and is heard first (spec: X21).
+    fn on_deadline(&mut self, now: Time) {
+        self.env.layer.handle_deadline(now);
+        self.env.cluster.handle_deadline(now);
+        while let Some(timer) = self.env.timers.pop(now) {
+            self.on_timer(now, timer);
+        }
+        self.too_long(now);
+        self.next_turns(now);
+        self.env.tags.handle_deadline(now);
     }
 
     fn on_timer(&mut self, now: Time, timer: Timer) {
@@ -102,11 +113,8 @@ impl AgentCore {
             Timer::Comfort(key) => self.comfort(key),
             Timer::SetupOver(key) => self.setup_over(now, key),
             Timer::FarEnds => self.env.far_ends_due(now),
-            Timer::Forget(number) => self.env.forget(number),
             Timer::Silent(key) => self.silent(now, key),
-            Timer::Longest => self.too_long(now),
             Timer::Ask(key) => self.turn(now, key, Turn::Ask),
-            Timer::Turns => self.next_turns(now),
         }
     }
 
@@ -145,20 +153,15 @@ impl Machine for AgentCore {
     type Out = Out;
 
     fn handle(&mut self, now: Time, input: Input<In>) {
-        self.env.ports.pass(now);
+        self.env.streams.ports.pass(now);
         match input {
             Input::Message { from, bytes } => match Message::parse(bytes) {
                 Ok(message) => self.on_message(now, from, message),
                 Err(error) => self.on_garbage(from, error),
             },
             Input::Fault { key, fault, quoted } => self.on_fault(now, key, fault, &quoted),
-            Input::Deadline => {}
+            Input::Deadline => self.on_deadline(now),
             Input::Other(other) => self.on_other(now, other),
-        }
-        self.env.layer.handle_deadline(now);
-        self.env.cluster.handle_deadline(now);
-        while let Some(timer) = self.env.timers.pop(now) {
-            self.on_timer(now, timer);
         }
         self.settle(now);
     }
@@ -168,9 +171,15 @@ impl Machine for AgentCore {
     }
 
     fn poll_deadline(&self) -> Option<Time> {
-        let own = self.env.timers.next();
-        let layer = self.env.layer.poll_deadline();
-        let cluster = self.env.cluster.poll_deadline();
-        [own, layer, cluster].into_iter().flatten().min()
+        let env = &self.env;
+        let deadlines = [
+            env.timers.next(),
+            env.layer.poll_deadline(),
+            env.cluster.poll_deadline(),
+            env.tags.poll_deadline(),
+            env.turns.poll_deadline(),
+            env.aging.next(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 }

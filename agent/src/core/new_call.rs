@@ -2,15 +2,15 @@
 
 use crate::cluster::NodeId;
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, Callee, FarLeg, Kept, Phase};
-use crate::core::env::{Env, Owner, Place, Timer};
+use crate::core::call::{Call, FarLeg, Kept, Phase};
+use crate::core::env::Env;
 use crate::core::event::Event;
+use crate::core::keys::{Owner, Timer};
 use crate::core::pacing::FarEndId;
-use crate::core::ports;
-use bytes::Bytes;
+use holdline_b2bua::transfer::insist;
+use holdline_b2bua::{CallKey, Cause, Refusal, answer, hops, pairs_needed, status_of};
 use holdline_leg::{Leg, Passage, Setup};
 use holdline_relay::{Carrier, GroupId, Place as MediaPlace, Session, Side};
-use holdline_wire::build::Builder;
 use holdline_wire::dialog::Reject;
 use holdline_wire::header::{Name, Replaces};
 use holdline_wire::transaction::ServerId;
@@ -18,10 +18,6 @@ use holdline_wire::{Message, Time, TransportKey};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What we understand when a peer requires it.
-const UNDERSTOOD: [&str; 2] = ["timer", "replaces"];
-/// Seconds after which a refused caller may try again.
-const RETRY_AFTER: &str = "5";
 /// While no node is there for a call whose node died while it rang, or the call that it is to
 /// replace is moving, a node is looked for this often.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -37,11 +33,11 @@ impl AgentCore {
     ) {
         let hops = match self.admitted(invite) {
             Ok(hops) => hops,
-            Err((status, header)) => return self.env.refuse_call(now, server, status, header),
+            Err(refusal) => return self.env.refuse_call(now, server, &refusal),
         };
         let replacing = match self.replaced_by(invite) {
             Ok(replacing) => replacing,
-            Err(status) => return self.env.refuse_call(now, server, status, None),
+            Err(refusal) => return self.env.refuse_call(now, server, &refusal),
         };
         let mut kept = Kept::of(server, invite, Passage::of(invite), hops);
         let env = &mut self.env;
@@ -54,8 +50,7 @@ impl AgentCore {
         };
         let key = self.calls.try_insert_with_key(|key| {
             let near = Leg::incoming(&mut env.ctx(now), Owner::Near(key), server, invite, from)?;
-            env.tags
-                .insert(near.local_tag().into(), Place::Leg(Owner::Near(key)));
+            env.tags.enter(near.local_tag(), Owner::Near(key));
             env.invites.insert(server, key);
             let media = Session::new(place, GroupId(0));
             let call = Call::new(key, near, media, kept, from.remote.ip());
@@ -68,7 +63,10 @@ impl AgentCore {
                 self.env.timers.set(Timer::SetupOver(key), now + patience);
                 self.place(now, key);
             }
-            Err(reject) => self.env.refuse_call(now, server, reject.status, None),
+            Err(reject) => {
+                let refusal = Refusal::bare(reject.status);
+                self.env.refuse_call(now, server, &refusal);
+            }
         }
     }
 
@@ -82,20 +80,15 @@ impl AgentCore {
         }
     }
 
-    /// The call's Max-Forwards for the next hop, or why it is not taken at all: a status and a
-    /// header that belongs to it.
-    fn admitted(&self, invite: &Message) -> Result<u32, (u16, Option<(Name<'static>, String)>)> {
-        let retry = || Some((Name::RetryAfter, RETRY_AFTER.to_string()));
-        if let Some(unserved) = unserved(invite) {
-            return Err(unserved);
-        }
-        let hops = invite.forwards_left().map_err(|status| (status, None))?;
+    /// The call's Max-Forwards for the next hop, or why it is not taken at all.
+    fn admitted(&self, invite: &Message) -> Result<u32, Refusal> {
+        let hops = hops(invite)?;
         if self.draining || self.calls.len() >= self.env.settings.max_calls {
-            return Err((503, retry()));
+            return Err(Refusal::later());
         }
         // A move needs none (spec: X51): the calls that are there have what they need.
-        if ports::needed(invite) > self.env.ports.available() {
-            return Err((503, retry()));
+        if pairs_needed(invite) > self.env.streams.ports.available() {
+            return Err(Refusal::later());
         }
         Ok(hops)
     }
@@ -119,8 +112,7 @@ impl AgentCore {
                 return env.timers.set(Timer::Launch(key), now + LOOK_AGAIN);
             }
             // D23: nobody is there, or all are full.
-            let passage = env.retry_after();
-            return call.refuse_near(env, now, 503, passage);
+            return call.refuse_near(env, now, 503, Refusal::later().passage());
         };
         self.place_at(now, key, node, None);
     }
@@ -149,32 +141,13 @@ impl AgentCore {
             }
             Err(status) => {
                 let passage = match status {
-                    503 => env.retry_after(),
+                    503 => Refusal::later().passage(),
                     _ => Passage::default(),
                 };
                 call.refuse_near(env, now, status, passage);
             }
         }
     }
-}
-
-/// What a request outside any dialog asks and we cannot give (RFC 3261 8.2.2): a status and a
-/// header that belongs to it.
-pub(super) fn unserved(request: &Message) -> Option<(u16, Option<(Name<'static>, String)>)> {
-    if !request.has_known_scheme() {
-        return Some((416, None));
-    }
-    let required = request.list(Name::Require).into_iter();
-    let unknown: Vec<String> = required
-        .map(|token| String::from_utf8_lossy(token).into_owned())
-        .filter(|token| {
-            !UNDERSTOOD
-                .iter()
-                .any(|known| token.eq_ignore_ascii_case(known))
-        })
-        .collect();
-    let unsupported = (Name::Unsupported, unknown.join(", "));
-    (!unknown.is_empty()).then_some((420, Some(unsupported)))
 }
 
 impl Call {
@@ -203,7 +176,7 @@ impl Call {
             disowned_at: None,
             refused_ports: 0,
             unopened: None,
-            cause: "hangup",
+            cause: Cause::Hangup,
         }
     }
 
@@ -230,9 +203,12 @@ impl Call {
         if again {
             let session = u64::from(epoch);
             self.free_dead_attempts(env);
-            let moved = self
-                .media
-                .move_far(&mut env.ports, &mut env.relay, group, session);
+            let moved = self.media.move_far(
+                &mut env.streams.ports,
+                &mut env.streams.commands,
+                group,
+                session,
+            );
             env.flush_relay(self.key);
             if let Some(sdp) = moved.map_err(|_| 503u16)? {
                 passage.set_sdp(sdp);
@@ -240,7 +216,7 @@ impl Call {
         } else {
             self.media.speak_for(group);
             let carried = self.carry(env, Side::Near, Carrier::Request, &mut passage);
-            carried.map_err(|error| media_status(&error))?;
+            carried.map_err(|error| status_of(&error))?;
         }
         let Some(address) = env.cluster.address(node) else {
             return Err(503);
@@ -250,7 +226,7 @@ impl Call {
         headers.push((Name::InstanceAgent, env.settings.agent.to_string()));
         let (from, to) = self.parties();
         let setup = Setup {
-            request_uri: self.request_uri(address),
+            request_uri: self.kept.callee.at(address),
             from,
             to,
             routes: Vec::new(),
@@ -266,84 +242,19 @@ impl Call {
         self.take_charge(env, now, FarLeg::new(leg, node, epoch));
         Ok(())
     }
-
-    /// The Request-URI towards a node: the called user at the node's address.
-    pub fn request_uri(&self, node: std::net::SocketAddr) -> Box<str> {
-        match &self.kept.callee {
-            Callee::Uri(uri) => uri.clone(),
-            Callee::User(user) if user.is_empty() => format!("sip:{node}").into(),
-            Callee::User(user) => format!("sip:{user}@{node}").into(),
-        }
-    }
-}
-
-/// The headers of a transfer. Replaces is required also where the calling server did not ask for
-/// that: who does not know it would take the INVITE for an ordinary call.
-fn insist(replaces: &Replaces, passage: &mut Passage) -> Vec<(Name<'static>, String)> {
-    let is_require = |name: &[u8]| name.eq_ignore_ascii_case(b"Require");
-    let mut required = "replaces".to_owned();
-    // What else there may be was checked before: see UNDERSTOOD.
-    let timer = |(name, value): &(Bytes, Bytes)| {
-        is_require(name) && value.to_ascii_lowercase().windows(5).any(|w| w == b"timer")
-    };
-    if passage.headers.iter().any(timer) {
-        required.push_str(", timer");
-    }
-    passage.headers.retain(|(name, _)| !is_require(name));
-    vec![
-        (Name::Replaces, replaces.to_value()),
-        (Name::Require, required),
-    ]
-}
-
-/// The status for a description that cannot be carried.
-pub fn media_status(error: &holdline_relay::MediaError) -> u16 {
-    match error {
-        holdline_relay::MediaError::Sdp(_) => 488,
-        holdline_relay::MediaError::NoPort => 503,
-    }
 }
 
 impl Env {
     /// Refuses a request that belongs to no call.
-    pub fn refuse(
-        &mut self,
-        now: Time,
-        server: ServerId,
-        status: u16,
-        header: Option<(Name<'static>, String)>,
-    ) {
-        let tag = self.tokens.tag();
-        let Some((request, from)) = self.layer.request_of(server) else {
-            return;
-        };
-        let mut builder = Builder::response(request, from.remote, status, b"", Some(&tag));
-        if let Some((name, value)) = header {
-            builder = builder.header(name, value);
-        }
-        if let Ok(bytes) = builder.finish(None) {
-            self.layer.respond(now, server, status, bytes);
-        }
+    pub fn refuse(&mut self, now: Time, server: ServerId, refusal: &Refusal) {
+        answer(&mut self.ctx(now), server, refusal);
     }
 
     /// Refuses an INVITE that does not become a call.
-    pub fn refuse_call(
-        &mut self,
-        now: Time,
-        server: ServerId,
-        status: u16,
-        header: Option<(Name<'static>, String)>,
-    ) {
-        self.event(Event::CallRefused { status });
-        self.refuse(now, server, status, header);
-    }
-
-    /// A Retry-After header for a 503.
-    pub fn retry_after(&self) -> Passage {
-        let header = (
-            b"Retry-After".as_slice().into(),
-            RETRY_AFTER.as_bytes().into(),
-        );
-        Passage::new(vec![header], None)
+    pub fn refuse_call(&mut self, now: Time, server: ServerId, refusal: &Refusal) {
+        self.event(Event::CallRefused {
+            status: refusal.status,
+        });
+        self.refuse(now, server, refusal);
     }
 }

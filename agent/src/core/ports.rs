@@ -2,41 +2,25 @@
 //! be opened, most often since another socket has it (spec: X51).
 
 use crate::core::AgentCore;
-use crate::core::call::{Call, CallKey, Phase};
-use crate::core::env::{Env, Timer};
+use crate::core::call::{Call, Phase};
+use crate::core::env::Env;
 use crate::core::event::Event;
+use crate::core::keys::Timer;
+use holdline_b2bua::CallKey;
 use holdline_leg::Passage;
 use holdline_relay::{Side, StreamId};
-use holdline_wire::sdp::Sdp;
-use holdline_wire::{Message, Time};
+use holdline_wire::Time;
 use std::net::SocketAddr;
 
 /// Ports of one call that may turn out to be another socket's before it is given up.
 const REFUSED_MAX: u8 = 8;
-/// EADDRINUSE and EACCES: the port is somebody else's. Any other error is about us, and another
-/// port would meet it too.
-const NOT_OURS: [i32; 2] = [98, 13];
 /// Why an INVITE is cancelled that another one follows (RFC 3326).
 const OTHER_PORT: &str = "SIP;cause=200;text=\"Called again with another media port\"";
-
-/// Port pairs that a call with this INVITE needs: one for each side of each stream.
-pub(super) fn needed(invite: &Message) -> usize {
-    let Some(offer) = invite.sdp() else {
-        // The node will offer a stream at least.
-        return 2;
-    };
-    // A description that cannot be read is refused for that.
-    Sdp::parse(offer).map_or(0, |sdp| {
-        2 * sdp.media().iter().filter(|m| m.port != 0).count()
-    })
-}
 
 impl AgentCore {
     /// Pairs that other sockets had when the program started: they are not given out for a while.
     pub fn leave_out(&mut self, pairs: &[u16]) {
-        for pair in pairs {
-            self.env.ports.taken_by_another(*pair);
-        }
+        self.env.streams.leave_out(pairs);
     }
 
     /// The relay could not open a port.
@@ -48,10 +32,7 @@ impl AgentCore {
         errno: i32,
     ) {
         self.env.event(Event::PortRefused { local, errno });
-        if NOT_OURS.contains(&errno) {
-            self.env.ports.taken_by_another(local.port());
-        }
-        let Some(key) = self.env.by_stream.get(&stream).copied() else {
+        let Some(key) = self.env.streams.call_of(stream) else {
             return;
         };
         let Some(call) = self.calls.get_mut(key) else {
@@ -134,7 +115,12 @@ impl Call {
         let mended = self.media.is_untold(stream, side)
             && self
                 .media
-                .mend(&mut env.ports, &mut env.relay, stream, side)
+                .mend(
+                    &mut env.streams.ports,
+                    &mut env.streams.commands,
+                    stream,
+                    side,
+                )
                 .is_ok();
         env.flush_relay(self.key);
         mended

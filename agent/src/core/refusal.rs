@@ -2,8 +2,9 @@
 //! while, or that of the far end behind it, which would say the same to any node (spec: X53).
 
 use crate::core::AgentCore;
-use crate::core::call::{CallKey, Move, Phase};
-use crate::core::env::Timer;
+use crate::core::call::{Move, Phase};
+use crate::core::keys::Timer;
+use holdline_b2bua::CallKey;
 use holdline_leg::Signal;
 use holdline_wire::header::{InstanceRefusal, Name};
 use holdline_wire::{Message, Time};

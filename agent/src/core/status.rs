@@ -94,19 +94,22 @@ impl From<Steps> for StepsStatus {
     }
 }
 
-pub(super) fn status(core: &AgentCore, now: Time) -> Status {
-    Status {
-        at: now.as_secs_f64(),
-        trunk: core.env.cluster.snapshot(now),
-        calls: core.calls.len(),
-        moving: core.failovers.moving(),
-        ports: core.env.ports.usage(),
-        transactions: core.env.layer.len(),
-        ignored: core.env.ignored,
-        draining: core.draining,
-        dry_run: core.env.settings.moving.dry_run,
-        ready: !core.draining && core.env.cluster.any_alive(),
-        failovers: core.failovers.told().into_iter().map(story).collect(),
+impl AgentCore {
+    /// What `/status` shows.
+    pub fn status(&self, now: Time) -> Status {
+        Status {
+            at: now.as_secs_f64(),
+            trunk: self.env.cluster.snapshot(now),
+            calls: self.calls.len(),
+            moving: self.failovers.moving(),
+            ports: self.env.streams.ports.usage(),
+            transactions: self.env.layer.len(),
+            ignored: self.env.ignored,
+            draining: self.draining,
+            dry_run: self.env.settings.moving.dry_run,
+            ready: !self.draining && self.env.cluster.any_alive(),
+            failovers: self.failovers.told().into_iter().map(story).collect(),
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 //! too (spec: X26, X27). It may die before it has heard: then another one is told.
 
 use crate::cluster::NodeId;
-use crate::core::env::{Env, Owner};
+use crate::core::env::Env;
 use crate::core::event::Event;
+use crate::core::keys::Owner;
 use holdline_wire::build::Builder;
 use holdline_wire::header::Name;
 use holdline_wire::transaction::ClientId;

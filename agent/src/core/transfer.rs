@@ -3,12 +3,14 @@
 
 use crate::cluster::NodeId;
 use crate::core::AgentCore;
-use crate::core::call::{CallKey, Phase};
-use crate::core::env::{Owner, Place, Timer};
+use crate::core::call::Phase;
+use crate::core::keys::{Owner, Timer};
 use crate::core::new_call::LOOK_AGAIN;
-use holdline_leg::{Leg, Passage, Referred, Signal, refer_elsewhere, referred};
+use holdline_b2bua::transfer::{elsewhere, is_named};
+use holdline_b2bua::{CallKey, Refusal, replaces};
+use holdline_leg::{Passage, Referred, Signal, refer_elsewhere, referred};
 use holdline_relay::Side;
-use holdline_wire::header::{Name, Replaces};
+use holdline_wire::header::Replaces;
 use holdline_wire::{Message, Method, Time};
 
 /// Where the call is that a transfer replaces.
@@ -22,29 +24,25 @@ enum Seat {
 }
 
 impl AgentCore {
-    /// The call that a new INVITE wants to replace, if any; or the status that RFC 3891 section 3
-    /// refuses it with.
-    pub(super) fn replaced_by(&self, invite: &Message) -> Result<Option<CallKey>, u16> {
-        let mut fields = invite.fields().filter(|field| field.name == Name::Replaces);
-        let Some(field) = fields.next() else {
+    /// The call that a new INVITE wants to replace, if any; or how RFC 3891 section 3 refuses it.
+    pub(super) fn replaced_by(&self, invite: &Message) -> Result<Option<CallKey>, Refusal> {
+        let Some(named) = replaces(invite)? else {
             return Ok(None);
         };
-        if fields.next().is_some() {
-            return Err(400);
-        }
-        let named = Replaces::parse(field.value).ok_or(400u16)?;
-        let Some(Place::Leg(Owner::Near(key))) = self.env.tags.get(&named.to_tag) else {
-            return Err(481);
+        let owner = self.env.tags.leg(&named.to_tag);
+        let Some(Owner::Near(key)) = owner else {
+            return Err(Refusal::bare(481));
         };
-        let call = self.calls.get(*key).ok_or(481u16)?;
-        match call.phase {
-            _ if !is_named(&call.near, &named) => Err(481),
-            Phase::Over => Err(603),
+        let call = self.calls.get(key).ok_or(Refusal::bare(481))?;
+        let refused = match call.phase {
+            _ if !is_named(&call.near.id(), &named) => 481,
+            Phase::Over => 603,
             // An early dialog can be replaced only at the one who made it.
-            Phase::Setup(_) => Err(481),
-            Phase::Up | Phase::Moving(_) if named.early_only => Err(486),
-            Phase::Up | Phase::Moving(_) => Ok(Some(*key)),
-        }
+            Phase::Setup(_) => 481,
+            Phase::Up | Phase::Moving(_) if named.early_only => 486,
+            Phase::Up | Phase::Moving(_) => return Ok(Some(key)),
+        };
+        Err(Refusal::bare(refused))
     }
 
     /// Sends a transfer to the node that has the call which is to be replaced; where that one is
@@ -119,12 +117,12 @@ impl AgentCore {
         let Some(named) = referred(passage) else {
             return false;
         };
-        let Some(Place::Leg(Owner::Near(key))) = self.env.tags.get(&named.to_tag) else {
+        let Some(Owner::Near(key)) = self.env.tags.leg(&named.to_tag) else {
             return false;
         };
-        let call = self.calls.get(*key);
+        let call = self.calls.get(key);
         call.is_some_and(|call| {
-            matches!(call.phase, Phase::Moving(_)) && is_named(&call.near, &named)
+            matches!(call.phase, Phase::Moving(_)) && is_named(&call.near.id(), &named)
         })
     }
 
@@ -137,10 +135,7 @@ impl AgentCore {
     }
 
     fn elsewhere(&self, from: Side, named: &Replaces) -> Option<Referred> {
-        let Place::Leg(owner) = *self.env.tags.get(&named.to_tag)? else {
-            return None;
-        };
-        let (here, there) = match (from, owner) {
+        let (here, there) = match (from, self.env.tags.leg(&named.to_tag)?) {
             (Side::Near, Owner::Near(key)) => {
                 let call = self.calls.get(key)?;
                 (&call.near, &call.far.as_ref()?.leg)
@@ -152,20 +147,6 @@ impl AgentCore {
             }
             _ => return None,
         };
-        let dialog = there.dialog().filter(|_| is_named(here, named))?;
-        let replaces = Replaces {
-            early_only: named.early_only,
-            ..dialog.id.replaces_for_peer()
-        };
-        Some(Referred {
-            target: dialog.remote_target.clone(),
-            replaces,
-        })
+        elsewhere(&here.id(), there.dialog()?, named)
     }
-}
-
-/// Whether `named` is the dialog of `leg`: in Replaces, the To tag is the receiver's own.
-fn is_named(leg: &Leg<Owner>, named: &Replaces) -> bool {
-    let id = leg.id();
-    (&id.call_id, &id.local_tag, &id.remote_tag) == (&named.call_id, &named.to_tag, &named.from_tag)
 }

@@ -3,6 +3,7 @@
 mod nodes;
 
 use crate::core::{Event, FarEndTold, Status};
+use holdline_b2bua::Ignored;
 use holdline_host::Metrics;
 use holdline_host::trunk_source::Failure;
 use nodes::{BUCKETS, Nodes};
@@ -147,8 +148,8 @@ impl Reporter {
                 cause,
                 generation,
             } => {
-                self.ended.with_label_values(&[cause]).inc();
-                info!(%call, cause, generation, "call ended");
+                self.ended.with_label_values(&[cause.as_str()]).inc();
+                info!(%call, %cause, generation, "call ended");
             }
             Event::CallRefused { status } => {
                 self.refused.with_label_values(&[&status.to_string()]).inc();
@@ -183,7 +184,7 @@ impl Reporter {
                 warn!(%call, after_ms = ms(after), "the far end hung up just after the call had \
                     moved: where that happens again and again it cannot take calls over properly");
             }
-            Event::Ignored { from, reason } => self.ignored(from, reason),
+            Event::Ignored { from, why } => self.ignored(from, why),
             Event::PortRefused { local, errno } => {
                 self.ports_refused.inc();
                 warn!(%local, errno, "media port could not be opened (errno 98: another socket has it); \
@@ -239,7 +240,8 @@ impl Reporter {
         );
     }
 
-    fn ignored(&self, from: SocketAddr, reason: &'static str) {
+    fn ignored(&self, from: SocketAddr, why: Ignored) {
+        let reason = why.as_str();
         self.ignored.with_label_values(&[reason]).inc();
         tracing::debug!(%from, reason, "message ignored");
     }

@@ -4,7 +4,8 @@
 //! An agent says in its OPTIONS and INVITEs who it is (`Instance-Agent`). Who does not belongs to
 //! its address, and is missed only if it was heard to probe: others are silent for hours and well.
 
-use crate::core::call::CallKey;
+use crate::core::keys::RunId;
+use holdline_b2bua::CallKey;
 use holdline_wire::Time;
 use holdline_wire::header::InstanceAgent;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,10 +25,6 @@ const SLACK: Duration = Duration::from_millis(100);
 /// Processes that are known at most; beyond, who was not heard for the longest time and has no
 /// call gives way.
 const KNOWN_MAX: usize = 1024;
-
-/// A process of an agent, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct RunId(u32);
 
 /// A process of an agent.
 #[derive(Debug)]

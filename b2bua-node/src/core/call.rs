@@ -1,8 +1,9 @@
 //! One call: its two legs, its media, and how far it is.
 
-use crate::core::agents::RunId;
 use crate::core::event::CallNumber;
+use crate::core::keys::{Owner, RunId};
 use bytes::Bytes;
+use holdline_b2bua::{CallKey, Cause};
 use holdline_leg::{Leg, Minted, RequestId, Setup, Signal};
 use holdline_relay::{Session, Side};
 use holdline_wire::attempt::AttemptRecord;
@@ -10,25 +11,8 @@ use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
 use holdline_wire::transaction::ServerId;
 use holdline_wire::{Message, Time};
-use slotmap::new_key_type;
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-new_key_type! {
-    /// A call of the core.
-    pub struct CallKey;
-}
-
-/// Whose transaction it is. Near is the agent's side, far the downstream UA's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// A leg of a call.
-    Leg(CallKey, Side),
-    /// The BYE in the old downstream dialog of a failover call.
-    Farewell(CallKey),
-    /// A request whose answer interests nobody.
-    Nobody,
-}
 
 /// How far a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +84,8 @@ pub(super) struct Call {
     pub trunk: Box<str>,
     /// The process of an agent whose call it is.
     pub owner: Option<RunId>,
-    /// Why it ended, in a word.
-    pub cause: &'static str,
+    /// Why it ended, or would.
+    pub cause: Cause,
     /// How often the call has moved.
     pub generation: u32,
     /// For a failover call.
@@ -152,7 +136,7 @@ impl Call {
             placed,
             trunk,
             owner: None,
-            cause: "hangup",
+            cause: Cause::Hangup,
             generation: 0,
             takeover: None,
             replaces: None,

@@ -1,18 +1,22 @@
 //! Failover calls: an INVITE with Replaces takes a dialog over from the node that had it, even
 //! where that is this very node (spec: D31, X31a).
 
-use crate::core::call::{Call, CallKey, Owner, Phase, Takeover};
-use crate::core::env::{Asked, Timer};
+use crate::core::call::{Call, Phase, Takeover};
+use crate::core::env::Asked;
 use crate::core::keeping::record_of;
-use crate::core::placing::{cause_of, status_of};
+use crate::core::keys::Owner;
+use crate::core::keys::Timer;
+use crate::core::placing::cause_of;
 use crate::core::refusing::refused_with;
 use crate::core::{Event, NodeCore, far_uri};
 use crate::store::{Answer, Op};
 use bytes::Bytes;
+use holdline_b2bua::transfer::insist;
+use holdline_b2bua::{CallKey, status_of};
 use holdline_leg::{Minted, Passage, Setup, Signal};
 use holdline_relay::{MediaError, Side};
 use holdline_wire::dialog::DialogId;
-use holdline_wire::header::{InstanceRefusal, Name, Replaces};
+use holdline_wire::header::{InstanceRefusal, Replaces};
 use holdline_wire::record::DialogRecord;
 use holdline_wire::sdp::Sdp;
 use holdline_wire::transaction::ServerId;
@@ -188,7 +192,7 @@ impl NodeCore {
             return Ok(());
         };
         let offer = takeover.invite.sdp().unwrap_or_default();
-        let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
+        let (ports, out) = (&mut self.env.streams.ports, &mut self.env.streams.commands);
         let mirrored = call.session.mirror(ports, out, offer);
         if let Ok((answer, offer)) = &mirrored {
             (takeover.answer, takeover.offer) = (answer.clone(), offer.clone());
@@ -351,16 +355,9 @@ fn downstream_invite(
     offer: Bytes,
 ) -> (Setup, Option<Box<Setup>>) {
     let mut passage = Passage::of(&takeover.invite);
-    passage
-        .headers
-        .retain(|(name, _)| !name.eq_ignore_ascii_case(b"Require"));
     passage.set_sdp(offer);
-    let replaces = record.downstream.replaces_for_peer().to_value();
-    // Without Require, some take it for an ordinary new call.
-    let mut require = "replaces".to_owned();
-    if takeover.invite.has_token(Name::Require, "timer") {
-        require.push_str(", timer");
-    }
+    let replaces = record.downstream.replaces_for_peer();
+    let headers = insist(&replaces, &mut passage);
     let called = takeover.invite.request_uri();
     let (request_uri, other) = far_uri::forms(&record.remote_target, called);
     let setup = Setup {
@@ -374,7 +371,7 @@ fn downstream_invite(
         },
         max_forwards: takeover.max_forwards,
         cseq: 1,
-        headers: vec![(Name::Replaces, replaces), (Name::Require, require)],
+        headers,
         passage,
         timers: None,
     };

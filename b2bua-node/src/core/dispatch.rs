@@ -1,13 +1,13 @@
 //! From the socket to the leg: parsing, strangers, and whose message it is.
 
-use crate::core::call::{CallKey, Owner};
-use crate::core::env::Place;
+use crate::core::keys::Owner;
 use crate::core::{Event, NodeCore};
 use bytes::Bytes;
+use holdline_b2bua::CallKey;
+use holdline_b2bua::{Ignored, Refusal, stray};
 use holdline_leg::{Ctx, Leg};
 use holdline_relay::Side;
 use holdline_wire::dialog::DialogId;
-use holdline_wire::header::Name;
 use holdline_wire::machine::Output;
 use holdline_wire::message::ParseError;
 use holdline_wire::transaction::{self, ServerId};
@@ -25,27 +25,30 @@ impl NodeCore {
                 let refused = self.env.layer.refused();
                 self.env.layer.receive(now, from, message);
                 if self.env.layer.refused() > refused {
-                    self.env.event(Event::Overloaded(from.remote));
+                    self.ignore(from, Ignored::Overload);
                 }
             }
-            Ok(_) => self.env.event(Event::UnknownSource(from.remote)),
+            Ok(_) => self.ignore(from, Ignored::Source),
             Err(ParseError::KeepAlive) => {}
-            Err(ParseError::Garbage(_)) => self.env.event(Event::Garbage(from.remote)),
+            Err(ParseError::Garbage(_)) => self.ignore(from, Ignored::Garbage),
             Err(ParseError::Refuse {
                 status,
                 reason,
                 request,
             }) => {
-                let side = self.env.side_of(from);
-                if let Some(side) = side.filter(|_| *request.method() != Method::Ack) {
-                    self.env
-                        .answer_statelessly(side, &request, from, status, reason);
-                    self.env.event(Event::Malformed(from.remote));
-                } else {
-                    self.env.event(Event::UnknownSource(from.remote));
-                }
+                let Some(side) = self.env.side_of(from) else {
+                    return self.ignore(from, Ignored::Source);
+                };
+                self.env
+                    .answer_statelessly(side, &request, from, status, reason);
+                self.ignore(from, Ignored::Malformed);
             }
         }
+    }
+
+    fn ignore(&mut self, from: TransportKey, why: Ignored) {
+        let from = from.remote;
+        self.env.event(Event::Ignored { from, why });
     }
 
     /// Whether `message` deserves any reaction: it is from a peer that we know, or it names a live
@@ -59,17 +62,16 @@ impl NodeCore {
     }
 
     fn belongs(&self, message: &Message, from: TransportKey) -> bool {
-        let place = message.to_tag().and_then(|tag| self.env.tags.get(tag));
-        match place {
-            Some(Place::Tomb(_)) => true,
-            Some(&Place::Leg(key, side)) => {
-                let leg = self.calls.get(key).and_then(|call| call.leg_on(side));
-                let own = leg.filter(|leg| leg.is_addressed_by(message));
-                let dialog = own.and_then(|leg| leg.dialog());
-                dialog.is_some_and(|dialog| dialog.speaks_from(from.remote.ip()))
-            }
-            None => false,
-        }
+        let Some(tag) = message.to_tag() else {
+            return false;
+        };
+        let leg = self.env.tags.leg(tag).and_then(|(key, side)| {
+            let leg = self.calls.get(key)?.leg_on(side)?;
+            leg.is_addressed_by(message).then_some(leg)
+        });
+        let dialog = leg.and_then(|leg| leg.dialog());
+        dialog.is_some_and(|dialog| dialog.speaks_from(from.remote.ip()))
+            || self.env.tags.ended(tag).is_some()
     }
 
     /// Takes everything out of the transaction layer.
@@ -149,10 +151,8 @@ impl NodeCore {
         from: TransportKey,
         cancels: Option<ServerId>,
     ) {
-        let place = request
-            .to_tag()
-            .and_then(|tag| self.env.tags.get(tag))
-            .copied();
+        let tag = request.to_tag();
+        let ended = tag.and_then(|tag| self.env.tags.ended(tag));
         let leg = match cancels {
             Some(invite) => self.env.invites.get(&invite).copied(),
             None => self.addressed(request),
@@ -161,16 +161,16 @@ impl NodeCore {
             self.hear_side(now, key, side);
         }
         let replaced = self.ends_replaced(request);
-        let place_side = |place| match place {
-            Place::Leg(_, side) | Place::Tomb(side) => side,
-        };
-        let side = place
-            .map(place_side)
+        let in_tag = tag.and_then(|tag| self.env.tags.leg(tag));
+        let side = in_tag
+            .map(|(_, side)| side)
+            .or(ended)
             .or(self.env.side_of(from))
             .unwrap_or(Side::Near);
-        match (leg, place) {
-            (Some((key, Side::Near)), _)
-                if *request.method() == Method::Bye && self.says_moved(key, request, from) =>
+        let method = request.method();
+        match leg {
+            Some((key, Side::Near))
+                if *method == Method::Bye && self.says_moved(key, request, from) =>
             {
                 self.moved_away = Some(key);
                 self.with_leg(now, key, Side::Near, |leg, ctx| {
@@ -178,42 +178,30 @@ impl NodeCore {
                 });
                 self.moved_away = None;
             }
-            (Some((key, Side::Near)), _)
-                if *request.method() == Method::Bye && self.part(now, key, server, request) => {}
-            (Some((key, side)), _) => {
-                if *request.method() == Method::Invite {
+            Some((key, Side::Near))
+                if *method == Method::Bye && self.part(now, key, server, request) => {}
+            Some((key, side)) => {
+                if *method == Method::Invite {
                     self.remember_invite(key, side, server);
                 }
                 self.with_leg(now, key, side, |leg, ctx| {
                     leg.on_request(ctx, server, request, cancels);
                 });
             }
-            // spec: X28
-            (None, Some(Place::Tomb(_))) if *request.method() == Method::Bye => {
-                self.env.answer(now, side, server, 200, &[]);
-            }
             // The run before this one had it, or the node that was here before.
-            (None, None) if replaced => self.env.answer(now, Side::Far, server, 200, &[]),
-            // spec: X39, X28. The run before this one may have known the dialog, or another node just
-            // takes it over: a 481 would end the call. The downstream UA asks again.
-            (None, place)
-                if side == Side::Far
-                    && request.to_tag().is_some()
-                    && (now < self.young_until || matches!(place, Some(Place::Tomb(_))))
-                    && !matches!(request.method(), Method::Bye | Method::Cancel) =>
-            {
-                let later = (Name::RetryAfter, "1".to_owned());
-                self.env.answer(now, side, server, 500, &[later]);
+            None if replaced && ended.is_none() => {
+                let heard = Refusal::bare(200);
+                self.env.answer(now, Side::Far, server, heard);
             }
-            (None, _) if *request.method() == Method::Cancel => {
-                let late = self.env.layer.knows_invite_of(request);
-                let status = if late { 200 } else { 481 };
-                self.env.answer(now, side, server, status, &[]);
+            None if tag.is_some() || *method == Method::Cancel => {
+                // spec: X39. The run before this one may have known the dialog.
+                let young = side == Side::Far && now < self.young_until && *method != Method::Bye;
+                let ended = ended.or(young.then_some(Side::Far));
+                let cancels = *method == Method::Cancel && self.env.layer.knows_invite_of(request);
+                let answer = stray(method, ended, cancels);
+                self.env.answer(now, side, server, answer);
             }
-            (None, _) if request.to_tag().is_some() => {
-                self.env.answer(now, side, server, 481, &[]);
-            }
-            (None, _) => self.out_of_dialog(now, side, server, request, from),
+            None => self.out_of_dialog(now, side, server, request, from),
         }
     }
 
@@ -226,9 +214,7 @@ impl NodeCore {
 
     /// The leg whose dialog `message` names, Call-ID and both tags.
     fn addressed(&mut self, message: &Message) -> Option<(CallKey, Side)> {
-        let Place::Leg(key, side) = *self.env.tags.get(message.to_tag()?)? else {
-            return None;
-        };
+        let (key, side) = self.env.tags.leg(message.to_tag()?)?;
         let leg = self.calls.get_mut(key)?.leg(side)?;
         leg.is_addressed_by(message).then_some((key, side))
     }

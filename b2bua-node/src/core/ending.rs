@@ -1,9 +1,9 @@
 //! How calls end: by themselves, by our own fault, or because another node has them.
 
-use crate::core::call::{Call, CallKey};
-use crate::core::env::Timer;
+use crate::core::call::Call;
+use crate::core::keys::Timer;
 use crate::core::{Event, NodeCore};
-use bytes::Bytes;
+use holdline_b2bua::{CallKey, Refusal};
 use holdline_leg::{Passage, RequestId, Signal};
 use holdline_relay::Side;
 use holdline_wire::Time;
@@ -12,11 +12,9 @@ use holdline_wire::dialog::DialogId;
 impl NodeCore {
     /// The call of this node whose upstream dialog is `dialog`.
     pub(super) fn near_call(&self, dialog: &DialogId) -> Option<CallKey> {
-        let place = *self.env.tags.get(&dialog.local_tag)?;
-        let crate::core::env::Place::Leg(key, Side::Near) = place else {
-            return None;
-        };
-        (self.calls.get(key)?.near.id() == *dialog).then_some(key)
+        let (key, side) = self.env.tags.leg(&dialog.local_tag)?;
+        let call = self.calls.get(key).filter(|_| side == Side::Near)?;
+        (call.near.id() == *dialog).then_some(key)
     }
 
     /// Lets go of a call that another node has, or another call of this node, without a word to
@@ -34,21 +32,15 @@ impl NodeCore {
                 Side::Far => Vec::new(),
             };
             for id in awaited {
-                let (reason, passage) = (Bytes::new(), Passage::default());
-                let reply = Signal::Reply {
-                    id,
-                    status: 481,
-                    reason,
-                    passage,
-                };
+                let reply = Signal::reply(id, 481, Passage::default());
                 leg.apply(&mut self.env.ctx(now, side), reply);
             }
             leg.abandon(&mut self.env.layer);
         }
         if let Some(call) = self.remove(now, key) {
-            self.env.bury(now, call.near.local_tag(), Side::Near);
+            self.env.tags.bury(now, call.near.local_tag(), Side::Near);
             if let Some(far) = &call.far {
-                self.env.bury(now, far.local_tag(), Side::Far);
+                self.env.tags.bury(now, far.local_tag(), Side::Far);
             }
             self.env.event(Event::Moved(call.number));
         }
@@ -85,7 +77,7 @@ impl NodeCore {
         let mut call = self.calls.remove(key)?;
         self.sweep_aging();
         if let Some((server, _)) = call.parting.take() {
-            self.env.answer(now, Side::Near, server, 200, &[]);
+            self.env.answer(now, Side::Near, server, Refusal::bare(200));
         }
         if let Some(takeover) = &call.takeover {
             self.env.claimed.remove(&takeover.named);
@@ -119,7 +111,7 @@ impl NodeCore {
             self.env.timers.cancel(timer);
         }
         call.session
-            .release(&mut self.env.ports, &mut self.env.relay);
+            .release(&mut self.env.streams.ports, &mut self.env.streams.commands);
         self.env.flush_relay(key);
         Some(call)
     }

@@ -1,18 +1,18 @@
 //! What all calls of the core share, and the indexes by which calls are found.
 
-use crate::core::agents::{Agents, RunId};
-use crate::core::call::{CallKey, Owner};
+use crate::core::agents::Agents;
 use crate::core::event::{Event, Out};
-use crate::core::limits::Why;
+use crate::core::keys::{Owner, Timer};
 use crate::core::ports;
 use crate::core::replaced::Replaced;
 use crate::core::settings::NodeConfig;
 use crate::core::utilization::Utilization;
+use crate::core::why::Why;
 use crate::store::{Op, StoreRequest};
+use holdline_b2bua::{CallKey, Refusal, Stateless, Streams, Tags, Turns, answer};
 use holdline_leg::{Ctx, Leg, Passage, RequestId, Stamp};
-use holdline_relay::{Command, Ports, Side, StreamId};
+use holdline_relay::Side;
 use holdline_wire::aging::Aging;
-use holdline_wire::build::Builder;
 use holdline_wire::deadline::Deadlines;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::header::{InstanceState, Name};
@@ -21,58 +21,6 @@ use holdline_wire::token::Tokens;
 use holdline_wire::transaction::{Layer, ServerId};
 use holdline_wire::{Message, Time, TransportKey};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-
-/// Where a tag of ours leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// A live leg.
-    Leg(CallKey, Side),
-    /// A dialog that moved away: its BYE gets 200 and means nothing (spec: X28).
-    Tomb(Side),
-}
-
-/// A deadline of the core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
-    /// The loop is alive (spec: X28).
-    Beat,
-    /// The upstream 2xx of this call has waited for the store long enough.
-    Commit(CallKey),
-    /// The downstream INVITE of this call has waited for the store long enough.
-    Invite(CallKey),
-    /// The store was to say who a failover call is about.
-    Claim(CallKey),
-    /// Ask the store once more to keep this call.
-    Retry(CallKey),
-    /// Nobody answers this call.
-    Ring(CallKey),
-    /// Nobody answers a downstream INVITE whose caller has left, or the BYE after a refusal.
-    Leaving(CallKey),
-    /// The downstream UA does not say that it has heard of the call's end.
-    Parting(CallKey),
-    /// The UA of a replaced dialog has had its time to end it.
-    Replaced(u64),
-    /// A store operation counts as lost.
-    Asked(u64),
-    /// Store operations have waited for company long enough.
-    Company,
-    /// Take those calls off the store that it did not hear of.
-    Clear,
-    /// Forget a tomb.
-    Forget(u64),
-    /// Look whether this agent is still heard.
-    Agent(RunId),
-    /// The calling side of this call is gone for too long.
-    Lost(CallKey),
-    /// Nobody is heard in this call for too long.
-    Silent(CallKey),
-    /// Some call may have lasted for as long as calls may.
-    Longest,
-    /// The next calls end that are to.
-    Ending,
-    /// Who has not heard by now that the node drains will not hear it.
-    Untold,
-}
 
 /// Who waits for a store operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,21 +52,20 @@ pub(super) struct Env {
     pub config: NodeConfig,
     pub tokens: Tokens,
     pub layer: Layer<Owner>,
-    pub ports: Ports,
+    pub streams: Streams,
     pub timers: Deadlines<Timer>,
     pub utilization: Utilization,
     near: Stamp,
     far: Stamp,
-    pub tags: HashMap<Box<str>, Place>,
+    /// The legs by their tags. Of ended dialogs two for each of twice the capacity are remembered.
+    pub tags: Tags<(CallKey, Side)>,
+    stateless: Stateless,
     /// Whose INVITE transactions these are: at most one a leg.
     pub invites: HashMap<ServerId, (CallKey, Side)>,
-    pub by_stream: HashMap<StreamId, CallKey>,
     /// The dialogs that calls of this node are taking over just now, as the INVITEs name them.
     pub claimed: BTreeMap<DialogId, CallKey>,
     /// Downstream dialogs that they replace.
     pub replaced: Replaced,
-    /// Commands that a session has just made.
-    pub relay: Vec<Command>,
     pub outputs: VecDeque<Output<Out>>,
     pub asked: BTreeMap<u64, Asked>,
     next_request: u64,
@@ -135,22 +82,21 @@ pub(super) struct Env {
     /// Who calls.
     pub agents: Agents,
     /// The calls that the node is to end, in order.
-    pub ending: VecDeque<(CallKey, Why)>,
+    pub ending: Turns<(CallKey, Why)>,
     /// Until when calls may last.
     pub aging: Aging<CallKey>,
     /// When the node itself had stood still last.
     pub late_at: Time,
-    tombs: BTreeMap<u64, Box<str>>,
-    next_tomb: u64,
 }
 
 impl Env {
     pub fn new(config: NodeConfig) -> Env {
         let contact: Box<str> = format!("<sip:{}>", config.sip).into();
         let mut env = Env {
+            stateless: Stateless::new(config.seed),
             tokens: Tokens::new(config.seed),
             layer: Layer::new(config.timers),
-            ports: Ports::new(config.ports.0, config.ports.1),
+            streams: Streams::new(config.ports),
             timers: Deadlines::default(),
             utilization: Utilization::new(config.capacity),
             near: Stamp {
@@ -161,10 +107,8 @@ impl Env {
                 contact,
                 on_responses: Vec::new(),
             },
-            tags: HashMap::new(),
+            tags: Tags::new(config.capacity * 4, config.waits.tomb),
             invites: HashMap::new(),
-            by_stream: HashMap::new(),
-            relay: Vec::new(),
             outputs: VecDeque::new(),
             asked: BTreeMap::new(),
             next_request: 0,
@@ -177,11 +121,9 @@ impl Env {
             untold: VecDeque::new(),
             orphans: VecDeque::new(),
             agents: Agents::default(),
-            ending: VecDeque::new(),
+            ending: Turns::default(),
             aging: Aging::default(),
             late_at: Time::ZERO,
-            tombs: BTreeMap::new(),
-            next_tomb: 0,
             config,
         };
         env.stamp_responses();
@@ -190,7 +132,7 @@ impl Env {
 
     /// Follows the number of live calls and of ports in use; the header changes at most once a second (spec: D33).
     pub fn count_calls(&mut self, now: Time, calls: usize) {
-        let of_ports = ports::percent(&self.ports);
+        let of_ports = ports::percent(&self.streams.ports);
         if self.utilization.update(now, calls, of_ports) {
             self.stamp_responses();
         }
@@ -224,15 +166,21 @@ impl Env {
 
     /// What a leg borrows for one step.
     pub fn ctx(&mut self, now: Time, side: Side) -> Ctx<'_, Owner> {
-        let stamp = match side {
-            Side::Near => &self.near,
-            Side::Far => &self.far,
-        };
         Ctx {
             now,
             layer: &mut self.layer,
             tokens: &mut self.tokens,
-            stamp,
+            stamp: match side {
+                Side::Near => &self.near,
+                Side::Far => &self.far,
+            },
+        }
+    }
+
+    fn stamp_of(&self, side: Side) -> &Stamp {
+        match side {
+            Side::Near => &self.near,
+            Side::Far => &self.far,
         }
     }
 
@@ -254,45 +202,9 @@ impl Env {
     }
 
     /// Answers a request that no leg answers.
-    pub fn answer(
-        &mut self,
-        now: Time,
-        side: Side,
-        server: ServerId,
-        status: u16,
-        headers: &[(Name<'_>, String)],
-    ) {
-        let tag = self.tokens.tag();
-        let Some((request, from)) = self.layer.request_of(server) else {
-            return;
-        };
-        if let Some(bytes) = self.response(side, request, from, status, b"", &tag, headers) {
-            self.layer.respond(now, server, status, bytes);
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "a response has that many parts")]
-    fn response(
-        &self,
-        side: Side,
-        request: &Message,
-        from: TransportKey,
-        status: u16,
-        reason: &[u8],
-        tag: &str,
-        headers: &[(Name<'_>, String)],
-    ) -> Option<bytes::Bytes> {
-        let mut builder = Builder::response(request, from.remote, status, reason, Some(tag));
-        if side == Side::Near {
-            builder = self.near.mark(builder);
-            if let Some(mark) = super::refusing::mark_of(status, headers) {
-                builder = builder.header(Name::InstanceRefusal, mark.as_str());
-            }
-        }
-        for (name, value) in headers {
-            builder = builder.header(*name, value);
-        }
-        builder.finish(None).ok()
+    pub fn answer(&mut self, now: Time, side: Side, server: ServerId, refusal: Refusal) {
+        let refusal = super::refusing::marked(side, refusal);
+        answer(&mut self.ctx(now, side), server, &refusal);
     }
 
     /// Answers a request that is too broken for a transaction.
@@ -304,39 +216,18 @@ impl Env {
         status: u16,
         reason: &str,
     ) {
-        let tag = self.tokens.tag();
-        let bytes = self.response(side, request, from, status, reason.as_bytes(), &tag, &[]);
-        if let Some(bytes) = bytes {
-            self.outputs.push_back(Output::Send { to: from, bytes });
-        }
+        let refusal = super::refusing::marked(side, Refusal::bare(status));
+        let stamp = self.stamp_of(side);
+        let answer = self
+            .stateless
+            .answer(stamp, request, from, &refusal, reason);
+        let answer = answer.map(|(to, bytes)| Output::Send { to, bytes });
+        self.outputs.extend(answer);
     }
 
     /// Makes a leg findable by its tag.
     pub fn enter(&mut self, leg: &Leg<Owner>, key: CallKey, side: Side) {
-        self.tags
-            .insert(leg.local_tag().into(), Place::Leg(key, side));
-    }
-
-    /// A dialog moved away: for a while its late messages are still understood. The number of
-    /// tombs is bounded by two for each of twice the capacity: older ones give way.
-    pub fn bury(&mut self, now: Time, tag: &str, side: Side) {
-        if self.tombs.len() >= self.config.capacity * 4
-            && let Some((number, oldest)) = self.tombs.pop_first()
-        {
-            self.tags.remove(&oldest);
-            self.timers.cancel(Timer::Forget(number));
-        }
-        self.next_tomb += 1;
-        self.tombs.insert(self.next_tomb, tag.into());
-        self.tags.insert(tag.into(), Place::Tomb(side));
-        self.timers
-            .set_late(Timer::Forget(self.next_tomb), now + self.config.waits.tomb);
-    }
-
-    pub fn forget(&mut self, number: u64) {
-        if let Some(tag) = self.tombs.remove(&number) {
-            self.tags.remove(&tag);
-        }
+        self.tags.enter(leg.local_tag(), (key, side));
     }
 
     /// Asks the store. None where too much is already asked: then the store counts as down.
@@ -469,22 +360,10 @@ impl Env {
     }
 
     /// Hands out the relay commands of `call`, so that they precede the messages that follow
-    /// from them, and remembers whose the streams are.
+    /// from them.
     pub fn flush_relay(&mut self, key: CallKey) {
-        for command in self.relay.drain(..) {
-            match command {
-                Command::Install { stream, .. } => {
-                    self.by_stream.insert(stream, key);
-                }
-                Command::Remove { stream } => {
-                    self.by_stream.remove(&stream);
-                }
-                Command::SetPeer { .. }
-                | Command::Clock { .. }
-                | Command::Move { .. }
-                | Command::Comfort { .. } => {}
-            }
-            self.outputs.push_back(Output::Other(Out::Relay(command)));
-        }
+        let commands = self.streams.flush(key);
+        let commands = commands.map(|command| Output::Other(Out::Relay(command)));
+        self.outputs.extend(commands);
     }
 }

@@ -1,6 +1,7 @@
 //! What the core takes in and gives out beside SIP messages.
 
 use crate::store::{StoreReply, StoreRequest};
+use holdline_b2bua::{Cause, Ignored};
 use holdline_relay::{Command, Report};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -59,8 +60,8 @@ pub enum Event {
         call: CallNumber,
         /// From the INVITE on.
         lasted: Duration,
-        /// Why, in a word: `hangup`, `no_media` ...
-        cause: &'static str,
+        /// Why.
+        cause: Cause,
     },
     /// Nothing is heard of an agent that has calls here (spec: X42).
     AgentGone {
@@ -103,14 +104,13 @@ pub enum Event {
         /// With this status.
         status: u16,
     },
-    /// A datagram of somebody who may not speak to us (spec: X40).
-    UnknownSource(SocketAddr),
-    /// A datagram that is no SIP.
-    Garbage(SocketAddr),
-    /// A request that was refused as it stood: 400 or 505.
-    Malformed(SocketAddr),
-    /// A new request while too many transactions are live: dropped, its sender repeats it.
-    Overloaded(SocketAddr),
+    /// A message was not acted upon (spec: X40).
+    Ignored {
+        /// Where it came from.
+        from: SocketAddr,
+        /// Why.
+        why: Ignored,
+    },
     /// A session description could not be carried.
     Uncarried {
         /// The call.

@@ -2,8 +2,8 @@
 //! INVITEs with Replaces one far end owes an answer at a time (spec: X57).
 
 use crate::core::NodeCore;
-use crate::core::call::CallKey;
 use bytes::Bytes;
+use holdline_b2bua::CallKey;
 use holdline_leg::{Passage, Signal};
 use holdline_wire::header::{InstanceFarEnd, Name};
 

@@ -2,6 +2,7 @@
 //! target is the right one (RFC 3261 section 12.2.1.1), but many look its user up, as for a new
 //! call, before they read Replaces: the user that was called first is one that they know.
 
+use holdline_b2bua::Callee;
 use holdline_wire::uri::SipUri;
 
 /// The Request-URIs for the far end whose remote target is `target`, in the order in which they are
@@ -11,22 +12,14 @@ pub(super) fn forms(target: &str, called: &str) -> (Box<str>, Option<Box<str>>) 
     let Some(own) = SipUri::parse(target) else {
         return (plain, None);
     };
-    match (own.user, user_of(called)) {
+    let called = Callee::of(called);
+    match (own.user, called.user()) {
         (None, Some(user)) => (with_user(target, user), Some(plain)),
         (Some(own), Some(user)) if own != user => {
             let other = with_user(target, user);
             (plain, Some(other))
         }
         _ => (plain, None),
-    }
-}
-
-fn user_of(uri: &str) -> Option<&str> {
-    match SipUri::parse(uri) {
-        Some(sip) => sip.user,
-        None => uri
-            .strip_prefix("tel:")
-            .filter(|number| !number.contains('@')),
     }
 }
 

@@ -1,15 +1,19 @@
 //! No far leg stays up without a caller (spec: X27).
 
 use crate::core::NodeCore;
-use crate::core::call::{CallKey, Owner, Phase};
-use crate::core::env::{Asked, Timer};
+use crate::core::call::Phase;
+use crate::core::env::Asked;
+use crate::core::keys::Owner;
+use crate::core::keys::Timer;
 use crate::store::Answer;
+use holdline_b2bua::{CallKey, decline, say_bye};
 use holdline_leg::{EndCause, Passage, Signal};
 use holdline_relay::Side;
 use holdline_wire::dialog::Dialog;
+use holdline_wire::header::Name;
 use holdline_wire::record::DialogRecord;
 use holdline_wire::transaction::ClientId;
-use holdline_wire::{Message, Method, Time, TransportKey};
+use holdline_wire::{Message, Time, TransportKey};
 
 /// How far apart the CSeq numbers of two generations are (spec: X32).
 const CSEQ_STEP: u32 = 1 << 20;
@@ -126,7 +130,7 @@ impl NodeCore {
             .generation
             .saturating_add(1)
             .saturating_mul(CSEQ_STEP);
-        let dialog = Dialog {
+        let mut dialog = Dialog {
             id: record.downstream.clone(),
             local: record.local.clone(),
             remote: record.remote.clone(),
@@ -139,16 +143,8 @@ impl NodeCore {
                 ..TransportKey::udp(self.env.config.sip, record.address)
             },
         };
-        self.say_bye(now, dialog, reason, owner);
-    }
-
-    fn say_bye(&mut self, now: Time, mut dialog: Dialog, reason: &str, owner: Owner) {
-        let branch = self.env.tokens.branch();
-        let builder = dialog.request(&Method::Bye, &branch);
-        if let Ok(bytes) = Passage::reason(reason).write(builder).finish(None) {
-            let hop = dialog.next_hop();
-            self.env.layer.request(now, hop, bytes, owner, None);
-        }
+        let mut ctx = self.env.ctx(now, Side::Far);
+        say_bye(&mut ctx, &mut dialog, &[(Name::Reason, reason)], owner);
     }
 
     /// A 2xx for an INVITE of a call that is gone: ACK and BYE (RFC 3261 13.2.2.4).
@@ -159,19 +155,10 @@ impl NodeCore {
         response: &Message,
         from: TransportKey,
     ) {
-        if *response.method() != Method::Invite || !(200..300).contains(&response.status()) {
-            return;
+        if let Some(invite) = self.env.layer.request_by(client).cloned() {
+            let reason = [(Name::Reason, HUNG_UP)];
+            let mut ctx = self.env.ctx(now, Side::Far);
+            decline(&mut ctx, &invite, response, from, &reason, Owner::Nobody);
         }
-        let Some(invite) = self.env.layer.request_by(client) else {
-            return;
-        };
-        let Some(dialog) = Dialog::uac(invite, response, from) else {
-            return;
-        };
-        let branch = self.env.tokens.branch();
-        if let Ok(ack) = dialog.ack(response.cseq().number, &branch).finish(None) {
-            self.env.layer.send_ack(dialog.next_hop(), ack);
-        }
-        self.say_bye(now, dialog, HUNG_UP, Owner::Nobody);
     }
 }

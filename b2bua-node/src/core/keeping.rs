@@ -1,10 +1,12 @@
 //! What a survivor would need is kept in the store (spec: D2, D30, X30).
 
-use crate::core::call::{Call, CallKey, Phase};
-use crate::core::env::{Asked, Timer};
+use crate::core::call::{Call, Phase};
+use crate::core::env::Asked;
+use crate::core::keys::Timer;
 use crate::core::refusing::mark;
 use crate::core::{Event, NodeCore};
 use crate::store::{Answer, Op, StoreReply};
+use holdline_b2bua::CallKey;
 use holdline_leg::Signal;
 use holdline_relay::Side;
 use holdline_wire::Time;

@@ -2,49 +2,19 @@
 //! side. All of them at a pace, and none that the store knows at another node (spec: X27, X28).
 
 use crate::core::NodeCore;
-use crate::core::call::{CallKey, Phase};
-use crate::core::env::{Asked, Timer};
+use crate::core::call::Phase;
+use crate::core::env::Asked;
+use crate::core::keys::Timer;
+use crate::core::why::Why;
 use crate::store::{Answer, Op};
+use holdline_b2bua::CallKey;
 use holdline_relay::{QUIET_AFTER, Report, Side};
 use holdline_wire::Time;
+use holdline_wire::deadline::late;
 use std::time::Duration;
 
-/// So many calls end at a time, and the time: 50 a second.
-const BATCH: usize = 10;
-const PACE: Duration = Duration::from_millis(200);
 /// A call that is just being set up, taken over or ended is looked at again after so long.
 const LATER: Duration = Duration::from_secs(5);
-
-/// Why the node ends a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// Its calling side is gone.
-    Lost,
-    /// Nobody is heard.
-    NoMedia,
-    /// It has lasted for as long as calls may.
-    TooLong,
-}
-
-impl Why {
-    /// The cause in logs and metrics.
-    pub fn cause(self) -> &'static str {
-        match self {
-            Why::Lost => "agent_lost",
-            Why::NoMedia => "no_media",
-            Why::TooLong => "too_long",
-        }
-    }
-
-    /// The text of the Reason (RFC 3326) for both sides.
-    fn text(self) -> &'static str {
-        match self {
-            Why::Lost => "calling side lost",
-            Why::NoMedia => "no media",
-            Why::TooLong => "call too long",
-        }
-    }
-}
 
 impl NodeCore {
     /// The relay hears a side, or no longer does.
@@ -54,7 +24,7 @@ impl NodeCore {
             Report::Quiet { stream, side, .. } => (stream, side, false),
             _ => return,
         };
-        let Some(key) = self.env.by_stream.get(&stream).copied() else {
+        let Some(key) = self.env.streams.call_of(stream) else {
             return;
         };
         let Some(call) = self.calls.get_mut(key) else {
@@ -100,15 +70,7 @@ impl NodeCore {
     /// The call is up: its longest time counts from its INVITE.
     pub(super) fn limit(&mut self, key: CallKey) {
         if let (Some(longest), Some(call)) = (self.env.config.limits.longest, self.calls.get(key)) {
-            self.env.aging.push(call.placed + longest, key);
-            self.watch_aging();
-        }
-    }
-
-    fn watch_aging(&mut self) {
-        match self.env.aging.next() {
-            Some(at) => self.env.timers.set_late(Timer::Longest, at),
-            None => self.env.timers.cancel(Timer::Longest),
+            self.env.aging.push(late(call.placed + longest), key);
         }
     }
 
@@ -116,7 +78,6 @@ impl NodeCore {
     pub(super) fn sweep_aging(&mut self) {
         let is_alive = |key| self.calls.contains_key(key);
         self.env.aging.sweep(self.calls.len(), is_alive);
-        self.watch_aging();
     }
 
     /// Some calls have lasted for too long.
@@ -124,27 +85,18 @@ impl NodeCore {
         while let Some(key) = self.env.aging.pop(now) {
             self.end_soon(now, key, Why::TooLong);
         }
-        self.watch_aging();
     }
 
     /// Ends a call as soon as its turn comes.
     pub(super) fn end_soon(&mut self, now: Time, key: CallKey, why: Why) {
-        if self.env.ending.is_empty() {
-            self.env.timers.set(Timer::Ending, now);
-        }
-        self.env.ending.push_back((key, why));
+        self.env.ending.push(now, (key, why));
     }
 
     /// The next ones end: those that are up after the store has said whose they are, since a node
     /// that was cut off may have lost them all.
     pub(super) fn end_next(&mut self, now: Time) {
-        let count = self.env.ending.len().min(BATCH);
-        let batch: Vec<_> = self.env.ending.drain(..count).collect();
-        if !self.env.ending.is_empty() {
-            self.env.timers.set(Timer::Ending, now + PACE);
-        }
         let (mut keys, mut dialogs) = (Vec::new(), Vec::new());
-        for (key, why) in batch {
+        for (key, why) in self.env.ending.take(now) {
             if !self.is_to_end(key, why) {
                 continue;
             }
@@ -199,10 +151,7 @@ impl NodeCore {
         match why {
             Why::Lost => self.env.timers.set_late(Timer::Lost(key), at),
             Why::NoMedia => self.env.timers.set_late(Timer::Silent(key), at),
-            Why::TooLong => {
-                self.env.aging.push(at, key);
-                self.watch_aging();
-            }
+            Why::TooLong => self.env.aging.push(late(at), key),
         }
     }
 }

@@ -2,11 +2,12 @@
 //! ends nothing: for `upstream.lost_after` the agent may be heard again, or media or a request of
 //! it in the call (spec: X42).
 
-use crate::core::agents::{Heard, Look, RunId};
-use crate::core::call::CallKey;
-use crate::core::env::Timer;
-use crate::core::limits::Why;
+use crate::core::agents::{Heard, Look};
+use crate::core::keys::RunId;
+use crate::core::keys::Timer;
+use crate::core::why::Why;
 use crate::core::{Event, NodeCore};
+use holdline_b2bua::CallKey;
 use holdline_relay::Side;
 use holdline_wire::header::{InstanceAgent, Name};
 use holdline_wire::{Message, Method, Time, TransportKey};

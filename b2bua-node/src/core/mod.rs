@@ -17,6 +17,7 @@ mod far_end;
 mod far_uri;
 mod farewell;
 mod keeping;
+mod keys;
 mod limits;
 mod lost;
 mod noting;
@@ -30,6 +31,7 @@ mod replaced;
 mod settings;
 mod transfer;
 mod utilization;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -37,12 +39,13 @@ mod tests;
 pub use event::{CallNumber, Event, In, Operator, Out, Status};
 pub use settings::{Far503, Limits, NodeConfig, Waits};
 
-use agents::RunId;
-use call::{Call, CallKey};
-use env::{Env, Timer};
+use call::Call;
+use env::Env;
+use holdline_b2bua::{CallKey, send_failed};
 use holdline_wire::Time;
 use holdline_wire::header::InstanceRefusal;
-use holdline_wire::machine::{Input, Machine, Output, TransportFault};
+use holdline_wire::machine::{Input, Machine, Output};
+use keys::{RunId, Timer};
 use ownership::Ownership;
 use slotmap::SlotMap;
 use std::collections::BTreeMap;
@@ -88,7 +91,7 @@ impl NodeCore {
 
     /// How many media port pairs are in use.
     pub fn ports_in_use(&self) -> usize {
-        self.env.ports.usage().0
+        self.env.streams.ports.usage().0
     }
 
     /// Live client and server transactions.
@@ -114,7 +117,7 @@ impl NodeCore {
             calls: self.calls.len(),
             capacity: self.env.config.capacity,
             utilization: self.env.utilization.percent(),
-            ports: self.env.ports.usage(),
+            ports: self.env.streams.ports.usage(),
             transactions: self.env.layer.len(),
             store_up: self.env.store_up,
             store_waiting: self.env.store_waiting(),
@@ -170,14 +173,14 @@ impl NodeCore {
                 Timer::Asked(id) => self.store_is_silent(now, id),
                 Timer::Company => self.env.ask_what_waits(now),
                 Timer::Clear => self.clear(now),
-                Timer::Forget(number) => self.env.forget(number),
                 Timer::Agent(run) => self.look_for_agent(now, run),
                 Timer::Lost(key) => self.lost(now, key),
                 Timer::Silent(key) => self.silent(now, key),
-                Timer::Longest => self.too_long(now),
-                Timer::Ending => self.end_next(now),
             }
         }
+        self.too_long(now);
+        self.end_next(now);
+        self.env.tags.handle_deadline(now);
     }
 }
 
@@ -187,23 +190,14 @@ impl Machine for NodeCore {
 
     fn handle(&mut self, now: Time, input: Input<In>) {
         self.notice_pause(now);
-        self.env.ports.pass(now);
+        self.env.streams.ports.pass(now);
         self.env.count_calls(now, self.calls.len());
         match input {
             Input::Message { from, bytes } if self.is_checking() => self.park(from, bytes),
             Input::Message { from, bytes } => self.message(now, from, bytes),
-            Input::Fault {
-                key,
-                fault: TransportFault::Refused,
-                quoted,
-            } => {
-                // Anybody can write an ICMP message, but not about what is not out.
-                if quoted.is_empty() || self.env.layer.awaits(key, &quoted) {
-                    self.env.layer.transport_failed(now, key);
-                }
+            Input::Fault { key, fault, quoted } => {
+                send_failed(&mut self.env.layer, now, key, fault, &quoted);
             }
-            // It is not the peer's word: what belongs to a call is repeated in its time (spec: X52).
-            Input::Fault { key, .. } => self.env.layer.unsendable(key),
             Input::Deadline if self.is_checking() => self.check_deadline(now),
             Input::Deadline => self.deadline(now),
             Input::Other(input) => self.other(now, input),
@@ -219,8 +213,14 @@ impl Machine for NodeCore {
         if let Some(until) = self.checking_until() {
             return Some(until);
         }
-        let own = self.env.timers.next();
-        let layer = self.env.layer.poll_deadline();
-        [own, layer].into_iter().flatten().min()
+        let env = &self.env;
+        let deadlines = [
+            env.timers.next(),
+            env.layer.poll_deadline(),
+            env.tags.poll_deadline(),
+            env.ending.poll_deadline(),
+            env.aging.next(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 }

@@ -2,10 +2,13 @@
 //! attempt back is noted before its INVITE leaves, and taken back when the agent says that it has
 //! no caller any more (spec: X26).
 
-use crate::core::call::{Call, CallKey, Owner, Phase, Unplaced};
-use crate::core::env::{Asked, Timer};
+use crate::core::call::{Call, Phase, Unplaced};
+use crate::core::env::Asked;
+use crate::core::keys::Owner;
+use crate::core::keys::Timer;
 use crate::core::{Event, NodeCore};
 use crate::store::{Answer, Op};
+use holdline_b2bua::CallKey;
 use holdline_leg::{Minted, Setup};
 use holdline_wire::attempt::AttemptRecord;
 use holdline_wire::build::via_value;

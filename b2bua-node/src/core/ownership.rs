@@ -1,11 +1,13 @@
 //! A node that stood still may have lost its calls to others meanwhile: before it sends anything
 //! for them, it asks the store who owns them (spec: X28).
 
-use crate::core::call::{CallKey, Phase};
-use crate::core::env::{Asked, Timer};
+use crate::core::call::Phase;
+use crate::core::env::Asked;
+use crate::core::keys::Timer;
 use crate::core::{Event, NodeCore};
 use crate::store::{Answer, Op};
 use bytes::Bytes;
+use holdline_b2bua::CallKey;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::{Time, TransportKey};
 use std::collections::VecDeque;

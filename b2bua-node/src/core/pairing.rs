@@ -1,9 +1,9 @@
 //! The two legs of a call tell each other what happened; session descriptions change hands here.
 
-use crate::core::call::{Call, CallKey, Phase};
+use crate::core::call::{Call, Phase};
 use crate::core::refusing::{for_agent, mark};
 use crate::core::{Event, NodeCore};
-use bytes::Bytes;
+use holdline_b2bua::{CallKey, status_of};
 use holdline_leg::{EndCause, Passage, RequestId, Signal};
 use holdline_relay::{Carrier, MediaError, Side};
 use holdline_wire::Method;
@@ -106,7 +106,7 @@ impl NodeCore {
             .is_some_and(|passage| passage.sdp().is_none())
             && let Some(call) = self.calls.get_mut(key)
         {
-            let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
+            let (ports, out) = (&mut self.env.streams.ports, &mut self.env.streams.commands);
             call.session.completed(ports, out);
         }
         match self.carry(key, Side::Far, &mut signal) {
@@ -145,13 +145,7 @@ impl NodeCore {
         if side == Side::Near && status >= 300 {
             passage.headers.push(mark(InstanceRefusal::Other));
         }
-        let reply = Signal::Reply {
-            id,
-            status,
-            reason: Bytes::new(),
-            passage,
-        };
-        self.apply(now, key, side, reply);
+        self.apply(now, key, side, Signal::reply(id, status, passage));
     }
 
     /// Puts our own addresses into the session description that `signal` carries, if any.
@@ -167,12 +161,12 @@ impl NodeCore {
         if is_refusal_of(call, signal) {
             call.offer = None;
             call.session
-                .refused(&mut self.env.ports, &mut self.env.relay);
+                .refused(&mut self.env.streams.ports, &mut self.env.streams.commands);
         }
         if let Some(carrier) = carrier_of(signal)
             && let Some(sdp) = signal.passage_mut().and_then(|passage| passage.sdp())
         {
-            let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
+            let (ports, out) = (&mut self.env.streams.ports, &mut self.env.streams.commands);
             let carried = call.session.carry(ports, out, from, carrier, sdp);
             self.env.flush_relay(key);
             let carried = carried?;
@@ -205,7 +199,7 @@ impl NodeCore {
         });
         match signal {
             Signal::Request { id, .. } => {
-                self.reply(now, key, from, *id, super::placing::status_of(error));
+                self.reply(now, key, from, *id, status_of(error));
             }
             _ => self.fail(now, key, 502, "the session description cannot be relayed"),
         }

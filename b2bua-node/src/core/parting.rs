@@ -3,8 +3,9 @@
 //! lets another one end the call, which the store still has (spec: X27).
 
 use crate::core::NodeCore;
-use crate::core::call::{Call, CallKey, Phase};
-use crate::core::env::Timer;
+use crate::core::call::{Call, Phase};
+use crate::core::keys::Timer;
+use holdline_b2bua::CallKey;
 use holdline_leg::Passage;
 use holdline_relay::Side;
 use holdline_wire::header::{InstanceBye, Name};

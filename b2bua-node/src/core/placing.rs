@@ -1,13 +1,15 @@
 //! A new call: from the upstream INVITE to the downstream one.
 
 use crate::core::NodeCore;
-use crate::core::call::{Call, CallKey, Owner, Phase};
-use crate::core::env::Timer;
+use crate::core::call::{Call, Phase};
+use crate::core::keys::Owner;
+use crate::core::keys::Timer;
+use holdline_b2bua::transfer::insist;
+use holdline_b2bua::{CallKey, Callee, status_of};
 use holdline_leg::{Leg, Minted, Passage, Setup};
-use holdline_relay::{Carrier, GroupId, MediaError, Place, Session, Side};
-use holdline_wire::header::{InstanceRefusal, Name};
+use holdline_relay::{Carrier, GroupId, Place, Session, Side};
+use holdline_wire::header::{InstanceRefusal, Replaces};
 use holdline_wire::transaction::ServerId;
-use holdline_wire::uri::SipUri;
 use holdline_wire::{Message, Time, TransportKey};
 
 /// Where a downstream INVITE goes.
@@ -16,8 +18,8 @@ pub(super) struct Destination {
     /// Route values to preload.
     pub routes: Vec<Box<str>>,
     pub flow: TransportKey,
-    /// Headers of our own: Replaces, Require.
-    pub headers: Vec<(Name<'static>, String)>,
+    /// The dialog that the call is to replace there.
+    pub replaces: Option<Replaces>,
 }
 
 impl NodeCore {
@@ -34,11 +36,8 @@ impl NodeCore {
     ) -> Result<(), u16> {
         let key = self.take_in(now, server, invite, from)?;
         let mut passage = Passage::of(invite);
-        if !destination.headers.is_empty() {
-            passage
-                .headers
-                .retain(|(name, _)| !name.eq_ignore_ascii_case(b"Require"));
-        }
+        let replaces = destination.replaces.as_ref();
+        let headers = replaces.map_or_else(Vec::new, |named| insist(named, &mut passage));
         if let Err(error) = self.anchor_offer(key, &mut passage) {
             let cause = cause_of(error);
             self.fail_for(now, key, error, cause, "the offer cannot be relayed");
@@ -52,7 +51,7 @@ impl NodeCore {
             flow: destination.flow,
             max_forwards,
             cseq: 1,
-            headers: destination.headers,
+            headers,
             passage,
             timers: None,
         };
@@ -63,10 +62,10 @@ impl NodeCore {
     /// Where an ordinary call goes.
     pub(super) fn new_destination(&self, invite: &Message) -> Destination {
         Destination {
-            request_uri: self.downstream_uri(invite.request_uri()).into(),
+            request_uri: Callee::of(invite.request_uri()).at(&self.env.config.target),
             routes: Vec::new(),
             flow: TransportKey::udp(self.env.config.sip, self.env.config.downstream),
-            headers: Vec::new(),
+            replaces: None,
         }
     }
 
@@ -122,7 +121,7 @@ impl NodeCore {
         let (Some(offer), Some(call)) = (passage.sdp(), self.calls.get_mut(key)) else {
             return Ok(());
         };
-        let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
+        let (ports, out) = (&mut self.env.streams.ports, &mut self.env.streams.commands);
         let carried = call
             .session
             .carry(ports, out, Side::Near, Carrier::Request, offer);
@@ -155,40 +154,16 @@ impl NodeCore {
         }
     }
 
-    /// The Request-URI downstream: the user is kept, the host is the target's.
-    fn downstream_uri(&self, uri: &str) -> String {
-        let target = &self.env.config.target;
-        let user = match SipUri::parse(uri) {
-            Some(sip) => sip.user,
-            // RFC 3261 19.1.6: the whole subscriber part of a tel URI becomes the user.
-            None => uri
-                .strip_prefix("tel:")
-                .filter(|number| !number.contains('@')),
-        };
-        match user {
-            Some(user) => format!("sip:{user}@{target}"),
-            None => format!("sip:{target}"),
-        }
-    }
-
     /// How far a call is, if it is still there.
     pub(super) fn phase(&self, key: CallKey) -> Option<Phase> {
         self.calls.get(key).map(|call| call.phase)
     }
 }
 
-/// The mark of a refusal with the status of [`status_of`].
+/// The mark of a refusal with the status of [`holdline_b2bua::status_of`].
 pub(super) fn cause_of(status: u16) -> InstanceRefusal {
     match status {
         503 => InstanceRefusal::NoPort,
         _ => InstanceRefusal::Other,
-    }
-}
-
-/// The status for an offer that cannot be carried.
-pub(super) fn status_of(error: &MediaError) -> u16 {
-    match error {
-        MediaError::Sdp(_) => 488,
-        MediaError::NoPort => 503,
     }
 }

@@ -1,14 +1,14 @@
 //! Media ports: what is kept for the calls of other nodes, whether a call fits, and what becomes
 //! of one whose port could not be opened, most often since another socket has it (spec: X51).
 
-use crate::core::call::{Call, CallKey, Phase};
+use crate::core::call::{Call, Phase};
 use crate::core::{Event, NodeCore};
 use bytes::Bytes;
+use holdline_b2bua::CallKey;
 use holdline_leg::{Passage, Signal};
 use holdline_relay::{Ports, Report, Side, StreamId};
+use holdline_wire::Time;
 use holdline_wire::header::InstanceRefusal;
-use holdline_wire::sdp::Sdp;
-use holdline_wire::{Message, Time};
 use std::net::SocketAddr;
 
 /// Pairs that a call with one stream needs: one a side.
@@ -17,10 +17,6 @@ const ONE_CALL: usize = 2;
 const KEPT: usize = 16;
 /// Ports of one call that may turn out to be another socket's before it is given up.
 const REFUSED_MAX: u8 = 8;
-/// EADDRINUSE and EACCES: the port is somebody else's. Any other error is about us, and another
-/// port would meet it too.
-const NOT_OURS: [i32; 2] = [98, 13];
-
 /// Port pairs that new calls leave alone, since other nodes' calls may come here: a sixteenth of
 /// them, and no less than one call needs. Where there are not enough for two calls, none.
 pub(super) fn kept(ports: &Ports) -> usize {
@@ -42,28 +38,15 @@ pub(super) fn percent(ports: &Ports) -> usize {
     (used * 100).div_ceil(for_calls).min(100)
 }
 
-/// Port pairs that a call with this INVITE needs.
-pub(super) fn needed(invite: &Message) -> usize {
-    let Some(offer) = invite.sdp() else {
-        // The downstream UA will offer a stream at least.
-        return ONE_CALL;
-    };
-    // A description that cannot be read is refused for that.
-    Sdp::parse(offer).map_or(0, |sdp| {
-        ONE_CALL * sdp.media().iter().filter(|m| m.port != 0).count()
-    })
-}
-
 impl NodeCore {
     /// Pairs that other sockets had when the program started: they are not given out for a while.
     pub fn leave_out(&mut self, pairs: &[u16]) {
-        for pair in pairs {
-            self.env.ports.taken_by_another(*pair);
-        }
+        self.env.streams.leave_out(pairs);
     }
 
     /// The relay's report.
     pub(super) fn media(&mut self, now: Time, report: Report) {
+        self.env.streams.note(&report);
         match report {
             Report::BindFailed {
                 stream,
@@ -71,14 +54,11 @@ impl NodeCore {
                 local,
                 errno,
             } => self.port_refused(now, (stream, side), local, errno),
-            Report::Left { local, .. } => self.env.ports.closed(local.port()),
-            Report::Removed { closed, .. } => {
-                for port in closed.into_iter().flatten() {
-                    self.env.ports.closed(port);
-                }
-            }
             Report::Heard { .. } | Report::Quiet { .. } => self.sound(now, &report),
-            Report::Tick(_) | Report::Refused { .. } => {}
+            Report::Left { .. }
+            | Report::Removed { .. }
+            | Report::Tick(_)
+            | Report::Refused { .. } => {}
         }
     }
 
@@ -90,10 +70,7 @@ impl NodeCore {
         errno: i32,
     ) {
         self.env.event(Event::BindFailed { local, errno });
-        if NOT_OURS.contains(&errno) {
-            self.env.ports.taken_by_another(local.port());
-        }
-        let Some(key) = self.env.by_stream.get(&stream).copied() else {
+        let Some(key) = self.env.streams.call_of(stream) else {
             return;
         };
         let Some(call) = self.calls.get_mut(key) else {
@@ -141,7 +118,7 @@ impl NodeCore {
             Phase::Replacing => side == Side::Near,
             Phase::Refused(_) | Phase::Keeping | Phase::Leaving => false,
         };
-        let (ports, out) = (&mut self.env.ports, &mut self.env.relay);
+        let (ports, out) = (&mut self.env.streams.ports, &mut self.env.streams.commands);
         let mended = mends && call.session.mend(ports, out, stream, side).is_ok();
         self.env.flush_relay(key);
         if mended && let Some(answer) = self.calls.get_mut(key).and_then(|call| call.say_again()) {

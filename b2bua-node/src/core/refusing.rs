@@ -2,10 +2,10 @@
 //! asks another one and spares this one. What the far end refuses is passed on without a mark: it
 //! would say the same to any node.
 
-use crate::core::call::CallKey;
 use crate::core::settings::Far503;
 use crate::core::{Event, NodeCore};
 use bytes::Bytes;
+use holdline_b2bua::{CallKey, Refusal};
 use holdline_leg::{Passage, Signal, State};
 use holdline_relay::Side;
 use holdline_wire::Time;
@@ -14,12 +14,14 @@ use holdline_wire::header::{InstanceRefusal, Name};
 /// Headers as a passage carries them.
 type Headers = Vec<(Bytes, Bytes)>;
 
-/// The mark that a final response of our own towards the agent still needs, beside `headers`.
-pub(super) fn mark_of(status: u16, headers: &[(Name<'_>, String)]) -> Option<InstanceRefusal> {
-    let marked = headers
-        .iter()
-        .any(|(name, _)| *name == Name::InstanceRefusal);
-    (status >= 300 && !marked).then_some(InstanceRefusal::Other)
+/// A final response of our own towards the agent says that it is, and as good as it can why.
+pub(super) fn marked(side: Side, refusal: Refusal) -> Refusal {
+    let told = |(name, _): &(Name<'_>, String)| *name == Name::InstanceRefusal;
+    if side == Side::Far || refusal.status < 300 || refusal.headers.iter().any(told) {
+        return refusal;
+    }
+    let other = InstanceRefusal::Other.as_str().to_owned();
+    refusal.and(Name::InstanceRefusal, other)
 }
 
 /// The mark as a passage carries it.
@@ -129,11 +131,7 @@ impl NodeCore {
             };
             let mut passage = why.clone();
             passage.headers.extend(more);
-            let refusal = Signal::Refuse {
-                status,
-                reason: Bytes::new(),
-                passage,
-            };
+            let refusal = Signal::refuse(status, passage);
             call.near.apply(&mut self.env.ctx(now, Side::Near), refusal);
             self.env.event(event);
         } else {

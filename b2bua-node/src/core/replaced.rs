@@ -7,8 +7,8 @@
 //! The BYE is owed for as long as that, whatever becomes of the call itself.
 
 use crate::core::NodeCore;
-use crate::core::call::CallKey;
-use crate::core::env::Timer;
+use crate::core::keys::Timer;
+use holdline_b2bua::CallKey;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
 use holdline_wire::{Message, Method, Time};

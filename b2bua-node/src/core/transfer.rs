@@ -1,16 +1,18 @@
 //! Attended transfers: an INVITE or a REFER that names a dialog of ours goes on naming the dialog
 //! behind it (spec: D32; RFC 3891, RFC 3515).
 
-use crate::core::call::{Call, CallKey, Owner, Phase};
-use crate::core::env::{Asked, Place};
+use crate::core::call::Phase;
+use crate::core::env::Asked;
 use crate::core::placing::Destination;
 use crate::core::{NodeCore, far_uri};
 use crate::store::{Answer, Op};
+use holdline_b2bua::CallKey;
+use holdline_b2bua::transfer::elsewhere;
 use holdline_leg::{Leg, Passage, Referred, RequestId, Signal, refer_elsewhere, referred};
 use holdline_relay::Side;
 use holdline_wire::dialog::DialogId;
-use holdline_wire::header::{Name, NameAddr, Replaces};
-use holdline_wire::{Message, Method, Time, TransportKey};
+use holdline_wire::header::{NameAddr, Replaces};
+use holdline_wire::{Method, Time, TransportKey};
 
 impl NodeCore {
     /// The way to the downstream UA of the call that a transfer replaces: its Contact, and the
@@ -18,7 +20,6 @@ impl NodeCore {
     pub(super) fn replaced_destination(
         &self,
         named: &Replaces,
-        invite: &Message,
         from: TransportKey,
     ) -> Result<Destination, u16> {
         let holder = self.holder(named).and_then(|key| self.calls.get(key));
@@ -34,12 +35,7 @@ impl NodeCore {
         }
         let far = call.far.as_ref().filter(|far| far.is_up());
         let dialog = far.and_then(Leg::dialog).ok_or(603u16)?;
-        // Without Require, some take it for an ordinary new call.
-        let mut require = "replaces".to_owned();
-        if invite.has_token(Name::Require, "timer") {
-            require.push_str(", timer");
-        }
-        let replaces = dialog.id.replaces_for_peer().to_value();
+        let replaces = dialog.id.replaces_for_peer();
         // As for a move (spec: X24a); whom it was called by stands in the dialog's To.
         let called = NameAddr::parse(&dialog.remote).map_or("", |to| to.uri);
         let (request_uri, _) = far_uri::forms(&dialog.remote_target, called);
@@ -47,7 +43,7 @@ impl NodeCore {
             request_uri,
             routes: dialog.route_set.clone(),
             flow: dialog.next_hop(),
-            headers: vec![(Name::Replaces, replaces), (Name::Require, require)],
+            replaces: Some(replaces),
         })
     }
 
@@ -119,27 +115,9 @@ impl NodeCore {
     }
 
     fn elsewhere(&self, from: Side, named: &Replaces) -> Option<Referred> {
-        let Place::Leg(key, side) = *self.env.tags.get(&named.to_tag)? else {
-            return None;
-        };
+        let (key, side) = self.env.tags.leg(&named.to_tag)?;
         let call = self.calls.get(key).filter(|_| side == from)?;
-        let (here, there) = (standing(call, from)?, standing(call, from.other())?);
-        let id = here.id();
-        let is_named = (&id.call_id, &id.remote_tag) == (&named.call_id, &named.from_tag);
-        let dialog = there.dialog().filter(|_| is_named)?;
-        Some(Referred {
-            target: dialog.remote_target.clone(),
-            replaces: Replaces {
-                early_only: named.early_only,
-                ..dialog.id.replaces_for_peer()
-            },
-        })
-    }
-}
-
-fn standing(call: &Call, side: Side) -> Option<&Leg<Owner>> {
-    match side {
-        Side::Near => Some(&call.near),
-        Side::Far => call.far.as_ref(),
+        let (here, there) = (call.leg_on(from)?, call.leg_on(from.other())?);
+        elsewhere(&here.id(), there.dialog()?, named)
     }
 }

@@ -98,6 +98,25 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// A refusal of our own, with the reason phrase of its status.
+    pub fn refuse(status: u16, passage: Passage) -> Signal {
+        Signal::Refuse {
+            status,
+            reason: Bytes::new(),
+            passage,
+        }
+    }
+
+    /// A reply of our own, with the reason phrase of its status.
+    pub fn reply(id: RequestId, status: u16, passage: Passage) -> Signal {
+        Signal::Reply {
+            id,
+            status,
+            reason: Bytes::new(),
+            passage,
+        }
+    }
+
     /// What travels with the signal.
     pub fn passage_mut(&mut self) -> Option<&mut Passage> {
         match self {

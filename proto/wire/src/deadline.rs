@@ -6,6 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What deadlines that may be late are rounded up to, in nanoseconds: 100 ms.
 const LATE_GRAIN: u64 = 100_000_000;
 
+/// `at` or up to 100 ms later: a moment that all deadlines share for which nobody waits. A busy
+/// program has several of them for each call; so they cost one wake-up together.
+pub fn late(at: Time) -> Time {
+    let moments = at.as_nanos().div_ceil(LATE_GRAIN);
+    Time::from_nanos(moments.saturating_mul(LATE_GRAIN))
+}
+
 /// At most one deadline for each key; setting it again moves it.
 #[derive(Debug, Clone)]
 pub struct Deadlines<K> {
@@ -36,14 +43,9 @@ impl<K: Ord + Copy> Deadlines<K> {
     }
 
     /// The same for a deadline that nobody waits for, such as the end of a transaction that was
-    /// answered long ago: up to 100 ms later, at a moment that all such deadlines share. A busy
-    /// program has several of them for each call; so they cost one wake-up together.
+    /// answered long ago: see [`late`].
     pub fn set_late(&mut self, key: K, at: Time) {
-        let late = at
-            .as_nanos()
-            .div_ceil(LATE_GRAIN)
-            .saturating_mul(LATE_GRAIN);
-        self.set(key, Time::from_nanos(late));
+        self.set(key, late(at));
     }
 
     /// Forgets the deadline of `key`, if it has one.

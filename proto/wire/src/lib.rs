@@ -30,4 +30,4 @@ pub use message::Message;
 pub use method::Method;
 pub use route::response_destination;
 pub use time::Time;
-pub use transport::{Protocol, TransportKey};
+pub use transport::{Flow, Protocol, TransportKey};

@@ -29,6 +29,18 @@ impl Protocol {
     }
 }
 
+/// What a message came by or leaves by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flow {
+    /// The socket at which we listen: it reaches everybody.
+    Listening,
+    /// A connected UDP socket for probes of one peer, which the program opens when the first leaves
+    /// by it: its ICMP errors are known to be about that peer.
+    Probe(u32),
+    /// A connection of a stream transport.
+    Stream(u64),
+}
+
 /// Where a message came from or goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransportKey {
@@ -38,9 +50,8 @@ pub struct TransportKey {
     pub local: SocketAddr,
     /// The peer's address.
     pub remote: SocketAddr,
-    /// The connection: 0 is the listening UDP socket; any other number names a connected socket
-    /// that the program opens when the first message leaves by it.
-    pub connection: u64,
+    /// By which of our sockets.
+    pub flow: Flow,
 }
 
 impl TransportKey {
@@ -50,8 +61,13 @@ impl TransportKey {
             protocol: Protocol::Udp,
             local,
             remote,
-            connection: 0,
+            flow: Flow::Listening,
         }
+    }
+
+    /// Whether it is by the socket at which we listen.
+    pub fn is_listening(&self) -> bool {
+        self.flow == Flow::Listening
     }
 
     /// The same flow to another peer.

@@ -16,7 +16,7 @@ const CALLS: [(u32, Description); 4] = [
     (1, Description::Audio),
     (1000, Description::Audio),
     (4000, Description::Audio),
-    (10_000, Description::Empty),
+    (4000, Description::Empty),
 ];
 /// Calls placed in a second.
 const RATE: f64 = 400.0;

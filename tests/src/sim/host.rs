@@ -5,7 +5,7 @@ use b2bua_node::core::NodeCore;
 use bytes::Bytes;
 use holdline_agent::core::AgentCore;
 use holdline_wire::machine::{Input, Machine, TransportFault};
-use holdline_wire::{Protocol, Time, TransportKey};
+use holdline_wire::{Flow, Time, TransportKey};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -96,27 +96,26 @@ impl Host {
         }
     }
 
-    /// The address that its socket for `connection` sends from.
-    pub fn source(&self, connection: u64) -> SocketAddr {
-        match u16::try_from(connection) {
-            Ok(0) | Err(_) => self.sip,
-            Ok(n) => SocketAddr::new(self.sip.ip(), CONNECTED.saturating_add(n)),
-        }
+    /// The address that its socket for `flow` sends from.
+    pub fn source(&self, flow: Flow) -> SocketAddr {
+        let number = match flow {
+            Flow::Probe(number) => u16::try_from(number).ok(),
+            Flow::Listening | Flow::Stream(_) => None,
+        };
+        let port = number.map(|n| CONNECTED.saturating_add(n).saturating_add(1));
+        SocketAddr::new(self.sip.ip(), port.unwrap_or(self.sip.port()))
     }
 
     /// The flow of a datagram from `from` that came to `to`.
     pub fn flow(&self, from: SocketAddr, to: SocketAddr) -> TransportKey {
-        let connection = to.port().saturating_sub(CONNECTED);
-        let connection = if to == self.sip {
-            0
+        let flow = if to == self.sip {
+            Flow::Listening
         } else {
-            u64::from(connection)
+            Flow::Probe(u32::from(to.port().saturating_sub(CONNECTED + 1)))
         };
         TransportKey {
-            protocol: Protocol::Udp,
-            local: self.sip,
-            remote: from,
-            connection,
+            flow,
+            ..TransportKey::udp(self.sip, from)
         }
     }
 

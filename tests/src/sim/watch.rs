@@ -191,7 +191,7 @@ impl Watch {
             AgentEvent::CallEnded { call, cause, .. } => {
                 if let Some(number) = self.call_of(call) {
                     let seen = self.call(number);
-                    seen.cause = Some(cause);
+                    seen.cause = Some(cause.as_str());
                     seen.told_ended += 1;
                 }
             }

@@ -15,7 +15,7 @@
 
 use super::{Attempt, Place};
 use crate::cluster::NodeId;
-use crate::core::call::CallKey;
+use holdline_b2bua::CallKey;
 use holdline_wire::Time;
 use holdline_wire::header::InstanceFarEnd;
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,8 +8,8 @@ pub use far_ends::{FarEndId, FarEndTold};
 pub use window::Bounds;
 
 use crate::cluster::NodeId;
-use crate::core::call::CallKey;
 use far_ends::FarEnds;
+use holdline_b2bua::CallKey;
 use holdline_wire::Time;
 use holdline_wire::token::Tokens;
 use holdline_wire::transaction::Timers;

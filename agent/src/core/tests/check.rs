@@ -2,7 +2,7 @@
 
 use crate::core::AgentCore;
 use crate::core::call::Phase;
-use crate::core::env::{Owner, Place, Timer};
+use crate::core::keys::{Owner, Timer};
 use holdline_wire::Time;
 use std::collections::BTreeSet;
 
@@ -13,12 +13,11 @@ impl AgentCore {
         let (mut legs, mut booked, mut attempts, mut streams) = (0, 0, 0, 0);
         for (key, call) in &self.calls {
             assert_eq!(env.invites.get(&call.kept.server), Some(&key), "INVITE");
-            let near = env.tags.get(call.near.local_tag());
-            assert_eq!(near, Some(&Place::Leg(Owner::Near(key))), "near tag");
+            let near = env.tags.leg(call.near.local_tag());
+            assert_eq!(near, Some(Owner::Near(key)), "near tag");
             for far in call.far.iter().chain(&call.others) {
-                let place = env.tags.get(far.leg.local_tag());
-                let own = Place::Leg(Owner::Far(key, far.epoch));
-                assert_eq!(place, Some(&own), "far tag");
+                let own = Some(Owner::Far(key, far.epoch));
+                assert_eq!(env.tags.leg(far.leg.local_tag()), own, "far tag");
                 legs += 1;
             }
             if let Some(far) = &call.far {
@@ -31,7 +30,7 @@ impl AgentCore {
                 attempts += 1;
             }
             for stream in call.media.streams() {
-                assert_eq!(env.by_stream.get(&stream), Some(&key), "stream");
+                assert_eq!(env.streams.call_of(stream), Some(key), "stream");
                 streams += 1;
             }
         }
@@ -39,7 +38,7 @@ impl AgentCore {
         all(env.invites.len(), self.calls.len(), "INVITEs");
         all(
             env.tags.len(),
-            self.calls.len() + legs + env.tombs.len(),
+            self.calls.len() + legs + env.tags.count_ended(),
             "tags",
         );
         all(
@@ -52,9 +51,9 @@ impl AgentCore {
             attempts,
             "attempts",
         );
-        all(env.by_stream.len(), streams, "streams");
-        // Six timers a call, one a far leg, one a tomb; one each for all turns, far ends and ages.
-        let timers = 3 + self.calls.len() * 6 + legs + env.tombs.len();
+        all(env.streams.len(), streams, "streams");
+        // Six timers a call, one a far leg, one for all far ends.
+        let timers = 1 + self.calls.len() * 6 + legs;
         assert!(env.timers.len() <= timers, "timers");
         assert!(env.aging.len() <= 2 * self.calls.len() + 64, "aging");
         // Nothing is forgotten: a call without a node waits for one.
@@ -68,7 +67,10 @@ impl AgentCore {
             assert!(waits || !env.pacing.stands(key), "in line");
         }
         assert!(env.pacing.len() <= self.calls.len(), "line");
-        assert!(env.touched.is_empty() && env.relay.is_empty(), "undone");
+        assert!(
+            env.touched.is_empty() && env.streams.commands.is_empty(),
+            "undone"
+        );
     }
 
     /// Nothing of any call is left but what is known of nodes.

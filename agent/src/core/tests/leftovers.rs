@@ -3,6 +3,8 @@
 use super::*;
 use crate::core::{In, Operator};
 use holdline_relay::{Command, Report, Side};
+use holdline_wire::Message;
+use holdline_wire::header::Name;
 use holdline_wire::machine::Input;
 
 #[test]
@@ -76,7 +78,15 @@ fn a_draining_agent_takes_no_new_calls_and_keeps_its_own() {
     let mut call = world.call_up();
     world.input(Input::Other(In::Operator(Operator::Drain)));
     world.invite("sip:2001@127.0.0.1:5070", "", OFFER);
-    world.pbx_gets("503");
+    let refusal = world.pbx_gets("503");
+    // OPTIONS hears what an INVITE hears (RFC 3261 11.2).
+    world.pbx_asks();
+    let answer = world.pbx_gets("503");
+    let later = |answer: &Message| answer.text(Name::RetryAfter);
+    assert_eq!(
+        (later(&refusal), later(&answer)),
+        (Some("5".into()), Some("5".into()))
+    );
     let status = world.core.status(world.now);
     assert!(status.draining && !status.ready && status.calls == 1);
     world.hang_up(&mut call);

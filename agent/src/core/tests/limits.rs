@@ -53,7 +53,7 @@ impl World {
     }
 
     fn ended(&self, cause: &'static str) -> usize {
-        let of = |event: &&Event| matches!(event, Event::CallEnded { cause: c, .. } if *c == cause);
+        let of = |event: &&Event| matches!(event, Event::CallEnded { cause: c, .. } if c.as_str() == cause);
         self.events.iter().filter(of).count()
     }
 

@@ -276,6 +276,17 @@ impl World {
         self.input(Input::Message { from, bytes });
     }
 
+    /// OPTIONS of the calling server.
+    pub fn pbx_asks(&mut self) {
+        let branch = self.branch();
+        let options = format!(
+            "OPTIONS sip:{AGENT} SIP/2.0\r\nVia: SIP/2.0/UDP {PBX};branch={branch}\r\n\
+             From: <sip:a@h>;tag=1\r\nTo: <sip:{AGENT}>\r\nCall-ID: {branch}\r\n\
+             CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        self.pbx_sends(options.into());
+    }
+
     pub fn pbx_gets(&mut self, what: &str) -> Message {
         expect(&mut self.to_pbx, what)
     }
@@ -550,7 +561,7 @@ impl World {
         let ending = |event: &Event| match event {
             Event::CallEnded {
                 cause, generation, ..
-            } => Some((*cause, *generation)),
+            } => Some((cause.as_str(), *generation)),
             _ => None,
         };
         self.events.iter().filter_map(ending).collect()

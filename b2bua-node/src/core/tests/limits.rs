@@ -24,7 +24,8 @@ impl Bench {
             let reason = message.text(Name::Reason).unwrap();
             assert_eq!(reason, format!("SIP;cause=408;text=\"{why}\""));
         }
-        let over = |event: &Event| matches!(event, Event::Over { cause: c, .. } if *c == cause);
+        let over =
+            |event: &Event| matches!(event, Event::Over { cause: c, .. } if c.as_str() == cause);
         assert!(self.events.iter().any(over), "{:?}", self.events);
         assert_eq!(self.core.live_calls(), 0);
         self.no_leaks();

@@ -1,6 +1,12 @@
 //! Who may speak to the node (spec: X40).
 
 use super::*;
+use holdline_b2bua::Ignored;
+
+fn ignored(why: Ignored) -> Event {
+    let from = addr("192.0.2.66:5060");
+    Event::Ignored { from, why }
+}
 
 // spec: X40
 #[test]
@@ -15,8 +21,8 @@ fn strangers_get_no_answer_and_are_counted() {
     );
     bench.quiet();
     assert_eq!(bench.core.live_calls(), 1);
-    let stranger = Event::UnknownSource(addr("192.0.2.66:5060"));
-    let garbage = Event::Garbage(addr("192.0.2.66:5060"));
+    let stranger = ignored(Ignored::Source);
+    let garbage = ignored(Ignored::Garbage);
     let counted = bench
         .events
         .iter()
@@ -31,7 +37,15 @@ fn a_malformed_request_of_a_peer_is_refused_and_counted() {
     let wrong = text(&invite("x1", "", OFFER)).replace("1 INVITE", "1 BYE");
     bench.agent_sends(wrong.into());
     bench.agent_gets("400");
-    let malformed = |event: &&Event| matches!(event, Event::Malformed(_));
+    let malformed = |event: &&Event| {
+        matches!(
+            event,
+            Event::Ignored {
+                why: Ignored::Malformed,
+                ..
+            }
+        )
+    };
     assert_eq!(bench.events.iter().filter(malformed).count(), 1);
     assert_eq!(bench.core.live_calls(), 0);
 }
@@ -72,11 +86,7 @@ fn a_stranger_who_knows_a_dialog_gets_no_answer() {
     bench.receive("192.0.2.66:5060", bye);
     bench.quiet();
     assert_eq!(bench.core.live_calls(), 1);
-    assert!(
-        bench
-            .events
-            .contains(&Event::UnknownSource(addr("192.0.2.66:5060")))
-    );
+    assert!(bench.events.contains(&ignored(Ignored::Source)));
 }
 
 #[test]
@@ -135,4 +145,29 @@ fn options_that_ask_what_is_not_there_are_refused() {
         }
     }
     bench.quiet();
+}
+
+/// The number of the fire brigade is not a user of somebody's.
+// spec: X23
+#[test]
+fn an_emergency_number_stays_the_urn_that_it_is() {
+    let mut bench = Bench::new();
+    for (call, uri, called) in [
+        (
+            "c1",
+            "urn:service:sos.fire",
+            "urn:service:sos.fire".to_owned(),
+        ),
+        (
+            "c2",
+            "TEL:112;phone-context=x",
+            format!("sip:112;phone-context=x@{UA}"),
+        ),
+    ] {
+        let asked = text(&invite(call, "", OFFER));
+        let invite = asked.replace("INVITE sip:2001@demo.example", &format!("INVITE {uri}"));
+        bench.agent_sends(invite.into());
+        bench.agent_gets("100");
+        assert_eq!(bench.ua_gets("INVITE").request_uri(), called);
+    }
 }

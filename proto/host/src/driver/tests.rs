@@ -2,8 +2,8 @@ use super::*;
 use crate::SocketOptions;
 use crate::metrics::ReceiveDrops;
 use bytes::Bytes;
-use holdline_wire::TransportKey;
 use holdline_wire::machine::{Input, LocalFault, Output, TransportFault};
+use holdline_wire::{Flow, TransportKey};
 use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -194,7 +194,7 @@ fn a_refusal_names_the_flow_whether_it_listens_or_is_connected() {
         );
 
         let connected = TransportKey {
-            connection: 7,
+            flow: Flow::Probe(7),
             ..listening
         };
         running.order(Order::Send(connected, b"lost"));
@@ -226,7 +226,7 @@ fn a_connected_socket_has_a_port_of_its_own_until_it_is_closed() {
     let running = Running::start("udp:127.0.0.1:0", Default::default());
     let (peer, stranger) = (peer("127.0.0.1"), peer("127.0.0.1"));
     let key = TransportKey {
-        connection: 1,
+        flow: Flow::Probe(1),
         ..TransportKey::udp(running.local, peer.local_addr().unwrap())
     };
     running.order(Order::Send(key, b"probe"));
@@ -259,7 +259,7 @@ fn where_no_socket_can_be_opened_a_message_leaves_by_the_listening_one() {
     let running = Running::with_sockets("udp:127.0.0.1:0", options, Default::default());
     let peer = peer("127.0.0.1");
     let key = TransportKey {
-        connection: 1,
+        flow: Flow::Probe(1),
         ..TransportKey::udp(running.local, peer.local_addr().unwrap())
     };
     running.order(Order::Send(key, b"probe"));

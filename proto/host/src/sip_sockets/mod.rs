@@ -75,7 +75,7 @@ impl Flow {
     }
 
     fn is_listening(&self) -> bool {
-        self.key.connection == 0
+        self.key.is_listening()
     }
 
     fn key_to(&self, remote: SocketAddr) -> TransportKey {
@@ -307,7 +307,7 @@ impl SipSockets {
             return None;
         }
         let listening = || self.listening.iter().position(|local| *local == to.local);
-        if to.connection == 0 {
+        if to.is_listening() {
             return listening();
         }
         if let Some(&index) = self.by_key.get(&to) {

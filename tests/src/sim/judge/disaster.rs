@@ -96,8 +96,8 @@ impl World {
                 }
                 format!("false verdict on {node}")
             }
-            AgentEvent::Ignored { from, reason } => {
-                format!("agent ignored a message of {from}: {reason}")
+            AgentEvent::Ignored { from, why } => {
+                format!("agent ignored a message of {from}: {why:?}")
             }
             _ => return,
         };

@@ -215,10 +215,7 @@ impl World {
 
     /// What a node told.
     pub(super) fn heard_node(&mut self, host: usize, event: &b2bua_node::core::Event) {
-        use b2bua_node::core::Event::{
-            BindFailed, Garbage, Malformed, Overloaded, ParkingFull, StoreDown, Uncarried,
-            UnknownSource,
-        };
+        use b2bua_node::core::Event::{BindFailed, Ignored, ParkingFull, StoreDown, Uncarried};
         let troubled = |what: What| what == What::StoreDown || parts_from_store(what, host);
         let fault = self
             .plan
@@ -227,8 +224,7 @@ impl World {
             .any(|trouble| troubled(trouble.what));
         let bad = match event {
             BindFailed { local, .. } => !self.relays.is_foreign(*local),
-            Garbage(_) | ParkingFull | Uncarried { .. } => true,
-            UnknownSource(_) | Malformed(_) | Overloaded(_) => true,
+            Ignored { .. } | ParkingFull | Uncarried { .. } => true,
             StoreDown => !fault,
             _ => false,
         };

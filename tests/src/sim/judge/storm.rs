@@ -36,6 +36,7 @@ use crate::sim::world::{AGENT, CALLEE, NODES, World};
 use crate::ua::{CallNumber, ReplacesPolicy};
 use holdline_agent::cluster::NodeState;
 use holdline_agent::core::Event as AgentEvent;
+use holdline_b2bua::Ignored;
 use holdline_wire::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -154,15 +155,15 @@ impl World {
                     self.watch.fail(self.now, Some(number), what);
                 }
             }
-            AgentEvent::Ignored { from, reason } => {
+            AgentEvent::Ignored { from, why } => {
                 // A node that has left the document is a stranger.
                 let left = self
                     .plan
                     .documents
                     .iter()
                     .any(|(_, document)| !document.without.is_empty());
-                if !(left && *reason == "unknown source") {
-                    let what = format!("agent ignored a message of {from}: {reason}");
+                if !(left && *why == Ignored::Source) {
+                    let what = format!("agent ignored a message of {from}: {why:?}");
                     self.watch.fail(self.now, None, what);
                 }
             }

@@ -24,7 +24,7 @@ impl World {
             None => bytes,
         };
         let call = call_in(&bytes);
-        let from = self.hosts[host].source(to.connection);
+        let from = self.hosts[host].source(to.flow);
         let target = self.host_at(to.remote).unwrap_or(host);
         let loss = self.links.loss(host, target);
         let arrivals = self.network.arrivals(self.now, host, target, loss);

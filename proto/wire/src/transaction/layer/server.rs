@@ -10,7 +10,7 @@ use crate::transaction::key::Key;
 use crate::transaction::server_invite::ServerInvite;
 use crate::transaction::server_other::ServerOther;
 use crate::transaction::{Event, Output, ServerId};
-use crate::transport::TransportKey;
+use crate::transport::{Flow, TransportKey};
 
 #[derive(Debug)]
 pub(super) enum ServerMachine {
@@ -194,8 +194,8 @@ impl<O: Copy> Layer<O> {
 
 /// Where responses go: a connected socket reaches its own peer only.
 fn reply_to(from: TransportKey, request: &Message) -> TransportKey {
-    match from.connection {
-        0 => response_destination(request, from),
-        _ => from,
+    match from.flow {
+        Flow::Listening => response_destination(request, from),
+        Flow::Probe(_) | Flow::Stream(_) => from,
     }
 }

@@ -1,6 +1,7 @@
 //! RFC 3261 17.1.3, 17.2.3, 18.1.2 and 18.2.2; and the bounds of the tables.
 
 use super::*;
+use crate::transport::Flow;
 use holdline_corpus::{others, torture};
 
 const BRANCH: &str = "z9hG4bKmatch";
@@ -118,7 +119,7 @@ fn a_response_goes_back_by_rport_or_to_the_port_of_the_sent_by() {
         (source, plain.replace(":5060;", ";"), 5060),
         (
             TransportKey {
-                connection: 3,
+                flow: Flow::Probe(3),
                 ..source
             },
             plain.clone(),

@@ -12,7 +12,7 @@ use super::{ClientId, Event, Layer, Limits, Output, ServerId, Timers};
 use crate::header::Name;
 use crate::message::Message;
 use crate::time::Time;
-use crate::transport::{Protocol, TransportKey};
+use crate::transport::{Flow, Protocol, TransportKey};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn udp() -> TransportKey {
 fn tcp() -> TransportKey {
     TransportKey {
         protocol: Protocol::Tcp,
-        connection: 7,
+        flow: Flow::Stream(7),
         ..udp()
     }
 }
