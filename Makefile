@@ -35,7 +35,7 @@ sim-mutants:
 fuzz:
 	scripts/fuzz --minutes $(or $(MINUTES),30)
 
-# Every benchmark, or ONLY=relay, RUNS times each; writes docs/benchmarks.md. Nothing else should run.
+# Every benchmark, or ONLY=relay, RUNS times each; writes docs/dev/benchmarks.md. Nothing else should run.
 bench:
 	ONLY=$(ONLY) RUNS=$(RUNS) scripts/bench
 

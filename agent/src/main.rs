@@ -7,7 +7,7 @@ use holdline_host::{Metrics, Watch};
 use std::process::ExitCode;
 
 /// A call is some hundred small allocations of all lifetimes, many of over 1 KiB; what it costs in
-/// memory and time with and without is in `docs/benchmarks.md`.
+/// memory and time with and without is in `docs/dev/benchmarks.md`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

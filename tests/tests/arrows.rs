@@ -1,4 +1,4 @@
-//! The dependency arrows of `docs/architecture.md`: any other one fails here.
+//! The dependency arrows of `docs/dev/architecture.md`: any other one fails here.
 
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Keeps `docs/conformance.md` true: the tests that it lists for a row are those that name the row
+//! Keeps `docs/dev/conformance.md` true: the tests that it lists for a row are those that name the row
 //! (`// spec: D24`), and no row is called done without one.
 //!
 //! After adding a test: `UPDATE=1 cargo test -p holdline-tests --test conformance`.
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENT: &str = "docs/conformance.md";
+const DOCUMENT: &str = "docs/dev/conformance.md";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -132,7 +132,7 @@ fn renewed(document: &str) -> (String, Vec<String>) {
 #[test]
 fn the_table_lists_the_tests_that_name_each_row() {
     let path = root().join(DOCUMENT);
-    let document = fs::read_to_string(&path).expect("docs/conformance.md");
+    let document = fs::read_to_string(&path).expect("docs/dev/conformance.md");
     let (renewed, bare) = renewed(&document);
     assert!(bare.is_empty(), "called done without a test: {bare:?}");
     if std::env::var_os("UPDATE").is_some() {
@@ -147,7 +147,7 @@ fn the_table_lists_the_tests_that_name_each_row() {
 
 #[test]
 fn every_row_that_a_test_names_is_in_the_table() {
-    let document = fs::read_to_string(root().join(DOCUMENT)).expect("docs/conformance.md");
+    let document = fs::read_to_string(root().join(DOCUMENT)).expect("docs/dev/conformance.md");
     let listed: BTreeSet<&str> = document
         .lines()
         .filter_map(|line| line.split('|').map(str::trim).nth(1))

@@ -42,7 +42,7 @@ impl FromIterator<f64> for Figures {
     }
 }
 
-/// A section of `docs/benchmarks.md`.
+/// A section of `docs/dev/benchmarks.md`.
 #[derive(Clone, Debug)]
 pub struct Section(String);
 

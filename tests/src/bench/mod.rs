@@ -1,4 +1,4 @@
-//! Benchmarks of the real programs beside a floor or a peer: `make bench`, `docs/benchmarks.md`.
+//! Benchmarks of the real programs beside a floor or a peer: `make bench`, `docs/dev/benchmarks.md`.
 //!
 //! Each benchmark is a binary `holdline-bench-WHAT`, which prints its progress and writes one
 //! Markdown section. All CPU times are of whole processes, read from `/proc`, and all systems of

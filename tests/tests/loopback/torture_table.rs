@@ -1,5 +1,5 @@
 //! What the agent and a node answer to each torture message of RFC 4475 and RFC 5118, beside what
-//! the RFC asks: the table in `docs/conformance.md`, made by
+//! the RFC asks: the table in `docs/dev/conformance.md`, made by
 //! `UPDATE=1 cargo test --profile checked -p holdline-tests --test loopback torture_table`.
 
 use crate::far_end::FarEnd;
@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const DOCUMENT: &str = "docs/conformance.md";
+const DOCUMENT: &str = "docs/dev/conformance.md";
 const HEADING: &str = "## Torture messages\n";
 /// How long answers are awaited: a call to the far end and back, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -74,7 +74,7 @@ fn storms_move_no_call_without_reason_and_lose_none_that_could_be_kept() {
         ..Options::default()
     };
     let mut failed = failing(1..=STORMS, options);
-    // Found something once: docs/simulation.md says what.
+    // Found something once: docs/dev/simulation.md says what.
     for seed in FOUND {
         failed.extend(failing(seed..=seed, options));
     }
