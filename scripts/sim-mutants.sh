@@ -95,7 +95,7 @@ plant user-dropped b2bua-node/src/core/far_uri.rs \
     'let known = SipUri::parse(target).filter(|_| !holdline_wire::planted("user-dropped"));
     let Some(own) = known else {'
 
-plant early-goodbye b2bua-node/src/core/replaced.rs \
+plant early-goodbye b2bua-node/src/core/owed_bye.rs \
     'let patience = self.env.config.waits.replaced;' \
     'let mut patience = self.env.config.waits.replaced;
         if holdline_wire::planted("early-goodbye") { patience = Default::default(); }'

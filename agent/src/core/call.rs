@@ -4,19 +4,19 @@ use crate::cluster::NodeId;
 use crate::core::env::Env;
 use crate::core::event::Event;
 use crate::core::keys::{Owner, Timer};
-use crate::core::left::Left;
+use crate::core::left::{Left, Remains};
 use crate::core::pacing::FarEndId;
 use crate::core::refusal::Refusal;
 use bytes::Bytes;
 use holdline_b2bua::{CallKey, Callee, Cause};
-use holdline_leg::{Leg, Passage, RequestId, Signal};
+use holdline_leg::{Leg, Passage, RequestId, Signal, State};
 use holdline_relay::{Carrier, MediaError, Session, Side, StreamId};
 use holdline_wire::dialog::DialogId;
 use holdline_wire::header::{Name, Replaces, SessionExpires};
-use holdline_wire::transaction::ServerId;
+use holdline_wire::transaction::{Layer, ServerId};
 use holdline_wire::{Message, Method, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Orphans of one call that are remembered: the newest.
@@ -52,6 +52,29 @@ impl FarLeg {
             refusal: None,
             deaf: false,
         }
+    }
+
+    /// What the node at `address` gets a BYE for, should it live when the call has moved.
+    pub fn left(&self, address: Option<SocketAddr>) -> Option<Left> {
+        let dialog = self.leg.dialog().filter(|_| !self.disowned)?;
+        self.leaves(address, Remains::Moved(dialog.clone()))
+    }
+
+    /// What it gets a CANCEL for, should it live: an INVITE that it has not answered.
+    pub fn unanswered(&self, address: Option<SocketAddr>, layer: &Layer<Owner>) -> Option<Left> {
+        let (State::Calling(client) | State::Cancelling(client)) = self.leg.state() else {
+            return None;
+        };
+        let invite = layer.request_by(client)?.clone();
+        self.leaves(address, Remains::Attempt(invite))
+    }
+
+    fn leaves(&self, address: Option<SocketAddr>, what: Remains) -> Option<Left> {
+        Some(Left {
+            address: address?,
+            incarnation: self.incarnation.clone(),
+            what,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The agent's core: one pure state machine that owns every call.
 
+mod asking;
 mod attempt;
 mod call;
 mod call_signals;
@@ -12,12 +13,14 @@ mod event;
 mod failover;
 mod faults;
 mod keys;
+mod leaving;
 mod left;
 mod limits;
 mod new_call;
 mod pacing;
 mod ports;
 mod refusal;
+mod refused;
 mod settings;
 mod status;
 mod story;
@@ -26,6 +29,7 @@ mod telling;
 mod tests;
 mod transfer;
 mod turn;
+mod untold;
 
 pub use event::{Event, In, Operator, Out, Steps};
 pub use holdline_b2bua::CallKey;

@@ -5,44 +5,14 @@ use crate::cluster::NodeId;
 use crate::core::env::Env;
 use crate::core::event::Event;
 use crate::core::keys::Owner;
+use crate::core::untold::{Orphans, Told};
 use holdline_wire::build::Builder;
 use holdline_wire::header::Name;
-use holdline_wire::transaction::ClientId;
 use holdline_wire::{Method, Time};
-use std::collections::{BTreeMap, VecDeque};
 
 /// Calls whose orphans wait for a node at most; beyond it the oldest are forgotten, since they ring
 /// the shortest from now on (timer C, RFC 3261 16.6).
 const WAITING_MAX: usize = 10_000;
-
-/// The orphans of one call, as headers.
-pub type Orphans = Vec<(Name<'static>, String)>;
-
-/// What a node is being told.
-#[derive(Debug)]
-struct Told {
-    node: NodeId,
-    client: ClientId,
-    orphans: Orphans,
-    /// Nodes that could not be told, this one included.
-    tried: Vec<NodeId>,
-}
-
-/// Orphans on their way to nodes, and those for which no node is there.
-#[derive(Debug, Default)]
-pub struct Telling {
-    waiting: VecDeque<Orphans>,
-    told: BTreeMap<u64, Told>,
-    next: u64,
-}
-
-impl Telling {
-    /// Whether a node owes an answer, or orphans wait for one.
-    #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.told.is_empty()
-    }
-}
 
 impl Env {
     /// A node is usable: it hears of the orphans that nobody could be told of.

@@ -1,6 +1,6 @@
 //! Requests outside any dialog: OPTIONS, and which INVITEs become calls.
 
-use crate::core::ports;
+use crate::core::room;
 use crate::core::{Event, NodeCore};
 use holdline_b2bua::transfer::is_named;
 use holdline_b2bua::{CallKey, Refusal, hops, options, pairs_needed, replaces, served, unrouted};
@@ -122,7 +122,7 @@ impl NodeCore {
             return Err(for_now(InstanceRefusal::Full, &wish));
         }
         let kept = match &wish {
-            Wish::NewCall | Wish::Transfer(_) => ports::kept(&self.env.streams.ports),
+            Wish::NewCall | Wish::Transfer(_) => room::kept(&self.env.streams.ports),
             // That is whom they are kept for.
             Wish::Takeover(_) => 0,
         };

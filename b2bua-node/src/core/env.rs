@@ -3,8 +3,8 @@
 use crate::core::agents::Agents;
 use crate::core::event::{Event, Out};
 use crate::core::keys::{Owner, Timer};
-use crate::core::ports;
 use crate::core::replaced::Replaced;
+use crate::core::room;
 use crate::core::settings::NodeConfig;
 use crate::core::utilization::Utilization;
 use crate::core::why::Why;
@@ -132,7 +132,7 @@ impl Env {
 
     /// Follows the number of live calls and of ports in use; the header changes at most once a second (spec: D33).
     pub fn count_calls(&mut self, now: Time, calls: usize) {
-        let of_ports = ports::percent(&self.streams.ports);
+        let of_ports = room::percent(&self.streams.ports);
         if self.utilization.update(now, calls, of_ports) {
             self.stamp_responses();
         }
@@ -203,7 +203,7 @@ impl Env {
 
     /// Answers a request that no leg answers.
     pub fn answer(&mut self, now: Time, side: Side, server: ServerId, refusal: Refusal) {
-        let refusal = super::refusing::marked(side, refusal);
+        let refusal = super::marks::marked(side, refusal);
         answer(&mut self.ctx(now, side), server, &refusal);
     }
 
@@ -216,7 +216,7 @@ impl Env {
         status: u16,
         reason: &str,
     ) {
-        let refusal = super::refusing::marked(side, Refusal::bare(status));
+        let refusal = super::marks::marked(side, Refusal::bare(status));
         let stamp = self.stamp_of(side);
         let answer = self
             .stateless

@@ -3,7 +3,7 @@
 use crate::core::call::{Call, Phase};
 use crate::core::env::Asked;
 use crate::core::keys::Timer;
-use crate::core::refusing::mark;
+use crate::core::marks::mark;
 use crate::core::{Event, NodeCore};
 use crate::store::{Answer, Op, StoreReply};
 use holdline_b2bua::CallKey;

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use holdline_b2bua::CallKey;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::{Time, TransportKey};
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How often the loop shows that it runs.
@@ -19,34 +18,6 @@ const BEAT: Duration = Duration::from_millis(200);
 const WARY: Duration = Duration::from_secs(2);
 /// Calls that one store operation asks about.
 const BATCH: usize = 500;
-
-/// Whether the node may send for its calls.
-#[derive(Debug)]
-pub(super) struct Ownership {
-    /// When the next beat is due.
-    due: Time,
-    /// Until when an INVITE may have waited since before a pause.
-    wary_until: Time,
-    /// Until when the store's word is waited for.
-    until: Option<Time>,
-    /// How many of its replies are still to come.
-    waiting: usize,
-    /// What came meanwhile.
-    parked: VecDeque<(TransportKey, Bytes)>,
-}
-
-impl Ownership {
-    /// A loop that starts at `now`.
-    pub fn new(now: Time) -> Ownership {
-        Ownership {
-            due: now,
-            wary_until: Time::ZERO,
-            until: None,
-            waiting: 0,
-            parked: VecDeque::new(),
-        }
-    }
-}
 
 impl NodeCore {
     /// The loop runs. (Without calls too: an INVITE may wait while it stands still.)

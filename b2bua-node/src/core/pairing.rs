@@ -1,7 +1,7 @@
 //! The two legs of a call tell each other what happened; session descriptions change hands here.
 
 use crate::core::call::{Call, Phase};
-use crate::core::refusing::{for_agent, mark};
+use crate::core::marks::{for_agent, mark};
 use crate::core::{Event, NodeCore};
 use holdline_b2bua::{CallKey, status_of};
 use holdline_leg::{EndCause, Passage, RequestId, Signal};

@@ -6,17 +6,10 @@
 //!
 //! The BYE is owed for as long as that, whatever becomes of the call itself.
 
-use crate::core::NodeCore;
-use crate::core::keys::Timer;
-use holdline_b2bua::CallKey;
 use holdline_wire::dialog::DialogId;
 use holdline_wire::record::DialogRecord;
-use holdline_wire::{Message, Method, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// The Reason of a BYE in a downstream dialog that was replaced (spec: X28).
-const REPLACED: &str = "SIP;cause=200;text=\"moved\"";
 
 /// What is known of such a dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +55,7 @@ impl Replaced {
     }
 
     /// Its UA says BYE in it: nobody else needs to. The number of the BYE that waited, if one did.
-    fn ended(&mut self, dialog: &DialogId) -> Option<u64> {
+    pub fn ended(&mut self, dialog: &DialogId) -> Option<u64> {
         let known = self.known.get_mut(dialog)?;
         match *known {
             Known::Owed(number) => {
@@ -79,7 +72,7 @@ impl Replaced {
 
     /// The dialog was replaced. The number of the BYE that is owed; `None` where its UA has said
     /// BYE, or one waits already.
-    fn owe(&mut self, record: Arc<DialogRecord>) -> Option<u64> {
+    pub fn owe(&mut self, record: Arc<DialogRecord>) -> Option<u64> {
         match self.known.get(&record.downstream) {
             Some(Known::Ended) => {
                 self.known.remove(&record.downstream);
@@ -98,56 +91,15 @@ impl Replaced {
     }
 
     /// The BYE with this number leaves.
-    fn take(&mut self, number: u64) -> Option<Arc<DialogRecord>> {
+    pub fn take(&mut self, number: u64) -> Option<Arc<DialogRecord>> {
         let record = self.owed.remove(&number)?;
         self.known.remove(&record.downstream);
         Some(record)
     }
 
     /// The oldest of more than `most`.
-    fn excess(&self, most: usize) -> Option<u64> {
+    pub fn excess(&self, most: usize) -> Option<u64> {
         let oldest = self.owed.keys().next().copied();
         oldest.filter(|_| self.owed.len() > most)
-    }
-}
-
-impl NodeCore {
-    /// The downstream UA accepted the take-over: its old dialog gets a BYE, later.
-    pub(super) fn owe_farewell(&mut self, now: Time, key: CallKey) {
-        let takeover = self.calls.get(key).and_then(|call| call.takeover.as_ref());
-        let Some(record) = takeover.and_then(|takeover| takeover.record.clone()) else {
-            return;
-        };
-        let Some(number) = self.env.replaced.owe(record) else {
-            return;
-        };
-        let patience = self.env.config.waits.replaced;
-        self.env.timers.set(Timer::Replaced(number), now + patience);
-        // Twice as many as there can be calls would have to move within a second.
-        let most = self.env.config.capacity * 2;
-        if let Some(oldest) = self.env.replaced.excess(most) {
-            self.env.timers.cancel(Timer::Replaced(oldest));
-            self.farewell_due(now, oldest);
-        }
-    }
-
-    /// The UA of a dialog that was replaced has had its time to end it.
-    pub(super) fn farewell_due(&mut self, now: Time, number: u64) {
-        if let Some(record) = self.env.replaced.take(number) {
-            self.farewell(now, &record, REPLACED);
-        }
-    }
-
-    /// Whether `request` is a BYE in a dialog that is replaced: then nothing is owed there.
-    pub(super) fn ends_replaced(&mut self, request: &Message) -> bool {
-        if *request.method() != Method::Bye || self.env.replaced.len() == 0 {
-            return false;
-        }
-        let dialog = DialogId::of_request(request);
-        let known = self.env.replaced.knows(&dialog);
-        if let Some(number) = self.env.replaced.ended(&dialog) {
-            self.env.timers.cancel(Timer::Replaced(number));
-        }
-        known
     }
 }

@@ -13,7 +13,7 @@
 //! [`OWED_BY_THE_DEAD`] from the moment that it left: the node may have sent its Replaces, which
 //! waits for the store for at most half of that.
 
-use super::{Attempt, Place};
+use super::position::{Attempt, Position};
 use crate::cluster::NodeId;
 use holdline_b2bua::CallKey;
 use holdline_wire::Time;
@@ -94,7 +94,7 @@ struct FarEnd {
     /// Its calls in the common line.
     ready: usize,
     /// Its calls that wait until it owes less.
-    parked: BTreeMap<Place, CallKey>,
+    parked: BTreeMap<Position, CallKey>,
     /// That calls wait too long was told of this wait.
     told: bool,
 }
@@ -287,19 +287,19 @@ impl FarEnds {
     }
 
     /// A call goes from the common line to the far end's own.
-    pub fn park(&mut self, far: FarEndId, place: Place, key: CallKey) {
+    pub fn park(&mut self, far: FarEndId, place: Position, key: CallKey) {
         self.unready(far);
         self.end(far).parked.insert(place, key);
     }
 
     /// It stands there no more.
-    pub fn unpark(&mut self, far: FarEndId, place: Place) {
+    pub fn unpark(&mut self, far: FarEndId, place: Position) {
         self.end(far).parked.remove(&place);
     }
 
     /// The first of its own line, which goes back to the common one, where it has room for more
     /// than stand there. The move may be over with it.
-    pub fn recall(&mut self, far: FarEndId) -> Option<(Place, CallKey)> {
+    pub fn recall(&mut self, far: FarEndId) -> Option<(Position, CallKey)> {
         let end = self.end(far);
         if end.owed + end.ready >= end.window {
             return None;

@@ -2,9 +2,11 @@
 //! (spec: D25, X23): a call leaves when a node has room for one more INVITE that it owes an answer.
 
 mod far_ends;
+mod position;
 mod window;
 
 pub use far_ends::{FarEndId, FarEndTold};
+pub use position::{Attempt, Rank};
 pub use window::Bounds;
 
 use crate::cluster::NodeId;
@@ -13,6 +15,7 @@ use holdline_b2bua::CallKey;
 use holdline_wire::Time;
 use holdline_wire::token::Tokens;
 use holdline_wire::transaction::Timers;
+use position::Position;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use window::Window;
@@ -27,28 +30,10 @@ const ANSWERED_IN: Duration = Duration::from_millis(1);
 /// The least time between two calls that leave because they have waited long enough.
 const APART: Duration = Duration::from_millis(1);
 
-/// The order in which calls leave a node (spec: X23).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
-    Emergency,
-    /// It was on the move already and waits the longest.
-    Again,
-    Up,
-    Setup,
-    /// The calling server hung up and the node had not said that it knows.
-    HungUp,
-}
-
-/// A place in the line: the lowest leaves first.
-type Place = (Rank, u64);
-
-/// A far leg of a call.
-pub type Attempt = (CallKey, u32);
-
 /// Where a call stands, and the far end that its INVITE with Replaces is for.
 #[derive(Clone, Copy, Debug)]
 struct Standing {
-    place: Place,
+    place: Position,
     far: Option<FarEndId>,
 }
 
@@ -72,7 +57,7 @@ struct Target {
 pub struct Pacing {
     /// Those that leave as soon as a node has room; those whose far end is full wait apart, so that
     /// nobody has to look past them.
-    line: BTreeMap<Place, CallKey>,
+    line: BTreeMap<Position, CallKey>,
     places: BTreeMap<CallKey, Standing>,
     next: u64,
     pub far_ends: FarEnds,
@@ -167,7 +152,7 @@ impl Pacing {
     }
 
     /// The first call behind `place`, or the very first.
-    pub fn behind(&self, place: Option<Place>) -> Option<(Place, CallKey)> {
+    pub fn behind(&self, place: Option<Position>) -> Option<(Position, CallKey)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = place.map_or(Unbounded, Excluded);
         let mut behind = self.line.range((from, Unbounded));
