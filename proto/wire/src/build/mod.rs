@@ -13,7 +13,6 @@ use bytes::Bytes;
 use memchr::{memchr2, memchr3};
 use std::fmt::Display;
 use std::io::Write;
-use std::net::SocketAddr;
 
 pub use phrase::reason_phrase;
 
@@ -87,20 +86,6 @@ impl Builder {
         builder.put(uri.as_bytes());
         builder.put(b" SIP/2.0\r\n");
         builder
-    }
-
-    /// A response to `request` that came from `source`: status line, every Via (received and
-    /// rport filled in the topmost, RFC 3581), From, To (with `to_tag` where it has none yet),
-    /// Call-ID, CSeq, Timestamp for 100. `reason` empty: the standard phrase. Record-Route is
-    /// not copied: see [`Builder::record_routes`].
-    pub fn response(
-        request: &Message,
-        source: SocketAddr,
-        status: u16,
-        reason: &[u8],
-        to_tag: Option<&str>,
-    ) -> Builder {
-        response::start(request, source, status, reason, to_tag)
     }
 
     /// Adds a header of our own.

@@ -8,30 +8,36 @@ use memchr::memchr3;
 use std::io::Write;
 use std::net::SocketAddr;
 
-pub(super) fn start(
-    request: &Message,
-    source: SocketAddr,
-    status: u16,
-    reason: &[u8],
-    to_tag: Option<&str>,
-) -> Builder {
-    let mut builder = Builder::empty();
-    status_line(&mut builder, status, reason);
-    for (nth, via) in request.values(Name::Via).enumerate() {
-        builder = if nth == 0 {
-            topmost_via(builder, via, source)
+impl Builder {
+    /// A response to `request` that came from `source`: status line, every Via (received and
+    /// rport filled in the topmost, RFC 3581), From, To (with `to_tag` where it has none yet),
+    /// Call-ID, CSeq, Timestamp for 100. `reason` empty: the standard phrase. Record-Route is
+    /// not copied: see [`Builder::record_routes`].
+    pub fn response(
+        request: &Message,
+        source: SocketAddr,
+        status: u16,
+        reason: &[u8],
+        to_tag: Option<&str>,
+    ) -> Builder {
+        let mut builder = Builder::empty();
+        status_line(&mut builder, status, reason);
+        for (nth, via) in request.values(Name::Via).enumerate() {
+            builder = if nth == 0 {
+                topmost_via(builder, via, source)
+            } else {
+                builder.raw(b"Via", via)
+            };
+        }
+        builder = to(builder.copy(Name::From, request), request, to_tag);
+        builder = builder
+            .copy(Name::CallId, request)
+            .copy(Name::CSeq, request);
+        if status == 100 {
+            builder.copy(Name::Timestamp, request)
         } else {
-            builder.raw(b"Via", via)
-        };
-    }
-    builder = to(builder.copy(Name::From, request), request, to_tag);
-    builder = builder
-        .copy(Name::CallId, request)
-        .copy(Name::CSeq, request);
-    if status == 100 {
-        builder.copy(Name::Timestamp, request)
-    } else {
-        builder
+            builder
+        }
     }
 }
 

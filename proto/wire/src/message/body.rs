@@ -1,5 +1,6 @@
 //! Finding the SDP in a body, also inside a multipart one (RFC 2046 section 5.1, RFC 5621).
 
+use super::lines::line;
 use crate::header::scan::{Params, is_lws, trim, unquote};
 use crate::header::{Kind, kind_of};
 use memchr::{memchr, memmem};
@@ -80,7 +81,7 @@ fn split_part(part: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut content_type = None;
     let mut at = 0;
     loop {
-        let line = super::frame::line(part, at, true).ok()?;
+        let line = line(part, at, true).ok()?;
         at = line.next;
         let text = &part[line.start..line.end];
         if text.is_empty() {

@@ -1,6 +1,7 @@
 //! One pass over the buffer that finds every header field and judges what all else stands on.
 
-use super::frame::{NoLine, line};
+use super::lines::{NoLine, line};
+use super::positions::{Index, Slot, Span, Start, position};
 use super::{MAX_HEADERS, MAX_MESSAGE, Message, ParseError};
 use crate::header::scan::{Members, decimal, is_lws, is_token, trim, trim_end};
 use crate::header::{CSeq, Kind, NameAddr, checked_uri, kind_of, scan_via};
@@ -9,70 +10,6 @@ use crate::uri::SipUri;
 use bytes::{Buf, Bytes};
 use memchr::{memchr, memrchr2};
 use std::sync::Arc;
-
-/// A range of the buffer; [`MAX_MESSAGE`] is what lets 16 bits suffice.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Span {
-    start: u16,
-    end: u16,
-}
-
-impl Span {
-    pub(super) fn of(self, data: &[u8]) -> &[u8] {
-        data.get(usize::from(self.start)..usize::from(self.end))
-            .unwrap_or_default()
-    }
-
-    /// Where `part`, a piece of `data`, stands in it.
-    fn locate(data: &[u8], part: &[u8]) -> Span {
-        let start = part.as_ptr().addr().saturating_sub(data.as_ptr().addr());
-        Span {
-            start: position(start),
-            end: position(start + part.len()),
-        }
-    }
-}
-
-fn position(at: usize) -> u16 {
-    u16::try_from(at).unwrap_or(u16::MAX)
-}
-
-/// One header field.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
-    pub(super) kind: u8,
-    pub(super) name: Span,
-    pub(super) value: Span,
-}
-
-/// The start line.
-#[derive(Debug)]
-pub(super) enum Start {
-    /// `method` is empty where it is the CSeq's: the common case is stored once.
-    Request {
-        method: Option<Method>,
-        uri: Span,
-    },
-    Response {
-        status: u16,
-        reason: Span,
-    },
-}
-
-/// All positions in a message's buffer.
-#[derive(Debug)]
-pub(super) struct Index {
-    pub(super) start: Start,
-    pub(super) slots: Vec<Slot>,
-    pub(super) cseq: CSeq,
-    /// The slots of the mandatory headers.
-    pub(super) via: u16,
-    pub(super) from: u16,
-    pub(super) to: u16,
-    pub(super) call_id: u16,
-    /// Where the body starts; it ends with the buffer.
-    pub(super) body: u16,
-}
 
 /// The first thing that is wrong with a message; what follows from it is not told.
 #[derive(Default)]
@@ -98,45 +35,51 @@ struct Fields {
     body: usize,
 }
 
-pub(super) fn parse(mut bytes: Bytes) -> Result<Message, ParseError> {
-    if bytes.len() > MAX_MESSAGE {
-        return Err(ParseError::Garbage("at most 65535 bytes"));
-    }
-    let blank = bytes
-        .iter()
-        .take_while(|b| matches!(b, b'\r' | b'\n'))
-        .count();
-    if blank == bytes.len() {
-        return Err(if blank > 0 {
-            ParseError::KeepAlive
-        } else {
-            ParseError::Garbage("a start line")
-        });
-    }
-    bytes.advance(blank);
-    let data: &[u8] = &bytes;
-    let mut fault = Fault::default();
-    let first = line(data, 0, false).map_err(|_| ParseError::Garbage("a start line"))?;
-    let start = start_line(data, &data[..first.end], &mut fault)?;
-    let is_request = matches!(start, Start::Request { .. });
-    let fields = header_section(data, first.next, &mut fault)?;
-    let end = body_end(data, &fields, &mut fault);
-    let index = judge(data, start, fields, &mut fault)?;
-    if end < bytes.len() {
-        bytes.truncate(end);
-    }
-    let message = Message {
-        bytes,
-        index: Arc::new(index),
-    };
-    match fault.0 {
-        None => Ok(message),
-        Some((status, reason)) if is_request => Err(ParseError::Refuse {
-            status,
-            reason,
-            request: Box::new(message),
-        }),
-        Some((_, reason)) => Err(ParseError::Garbage(reason)),
+impl Message {
+    /// Reads one message from a datagram. Bytes past Content-Length are cut off; a body shorter
+    /// than Content-Length is refused with 400. After `Ok`, the mandatory headers (Via, From, To,
+    /// Call-ID, CSeq; RFC 3261 section 8.1.1) are there and well formed, so their getters cannot
+    /// fail. Leading CR LF, folded lines, `Subject : x` and compact names are understood.
+    pub fn parse(mut bytes: Bytes) -> Result<Message, ParseError> {
+        if bytes.len() > MAX_MESSAGE {
+            return Err(ParseError::Garbage("at most 65535 bytes"));
+        }
+        let blank = bytes
+            .iter()
+            .take_while(|b| matches!(b, b'\r' | b'\n'))
+            .count();
+        if blank == bytes.len() {
+            return Err(if blank > 0 {
+                ParseError::KeepAlive
+            } else {
+                ParseError::Garbage("a start line")
+            });
+        }
+        bytes.advance(blank);
+        let data: &[u8] = &bytes;
+        let mut fault = Fault::default();
+        let first = line(data, 0, false).map_err(|_| ParseError::Garbage("a start line"))?;
+        let start = start_line(data, &data[..first.end], &mut fault)?;
+        let is_request = matches!(start, Start::Request { .. });
+        let fields = header_section(data, first.next, &mut fault)?;
+        let end = body_end(data, &fields, &mut fault);
+        let index = judge(data, start, fields, &mut fault)?;
+        if end < bytes.len() {
+            bytes.truncate(end);
+        }
+        let message = Message {
+            bytes,
+            index: Arc::new(index),
+        };
+        match fault.0 {
+            None => Ok(message),
+            Some((status, reason)) if is_request => Err(ParseError::Refuse {
+                status,
+                reason,
+                request: Box::new(message),
+            }),
+            Some((_, reason)) => Err(ParseError::Garbage(reason)),
+        }
     }
 }
 

@@ -5,12 +5,14 @@
 mod body;
 mod frame;
 mod index;
+mod lines;
+mod positions;
 
 use crate::header::scan::{Members, decimal};
 use crate::header::{CSeq, Name, NameAddr, UNKNOWN, Via, name_of};
 use crate::method::Method;
 use bytes::Bytes;
-use index::{Index, Slot, Start};
+use positions::{Index, Slot, Start};
 use std::sync::Arc;
 
 pub use frame::frame;
@@ -66,14 +68,6 @@ pub struct HeaderField<'a> {
 }
 
 impl Message {
-    /// Reads one message from a datagram. Bytes past Content-Length are cut off; a body shorter
-    /// than Content-Length is refused with 400. After `Ok`, the mandatory headers (Via, From, To,
-    /// Call-ID, CSeq; RFC 3261 section 8.1.1) are there and well formed, so their getters cannot
-    /// fail. Leading CR LF, folded lines, `Subject : x` and compact names are understood.
-    pub fn parse(bytes: Bytes) -> Result<Message, ParseError> {
-        index::parse(bytes)
-    }
-
     /// The whole message as received, without CR LF before it and bytes after its body.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

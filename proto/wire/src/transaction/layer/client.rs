@@ -1,6 +1,7 @@
 //! The client half of the layer.
 
-use super::{Layer, Received, Timer, TimerKey};
+use super::Layer;
+use super::entries::{Client, ClientMachine, Received, Timer, TimerKey};
 use crate::header::Name;
 use crate::message::Message;
 use crate::method::Method;
@@ -12,34 +13,6 @@ use crate::transaction::key::Key;
 use crate::transaction::{ClientId, Event, Output, Timers};
 use crate::transport::TransportKey;
 use bytes::Bytes;
-
-#[derive(Debug)]
-pub(super) enum ClientMachine {
-    Invite(Box<ClientInvite>),
-    Other(ClientOther),
-}
-
-impl ClientMachine {
-    /// The request as it is sent; nothing once a final response to a request other than INVITE came.
-    pub(super) fn request(&self) -> &[u8] {
-        match self {
-            ClientMachine::Invite(machine) => machine.invite().bytes(),
-            ClientMachine::Other(machine) => machine.request(),
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Client<O> {
-    /// `None` for a CANCEL: its outcome interests nobody.
-    pub(super) owner: Option<O>,
-    pub(super) key: Key,
-    pub(super) to: TransportKey,
-    pub(super) timers: Timers,
-    pub(super) machine: ClientMachine,
-    /// The transaction of the CANCEL for this INVITE.
-    pub(super) cancel: Option<ClientId>,
-}
 
 impl<O: Copy> Layer<O> {
     pub(super) fn start_client(

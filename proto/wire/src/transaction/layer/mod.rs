@@ -1,10 +1,10 @@
 //! The tables of all transactions, their timers, and the carrying out of effects.
 
 mod client;
+mod entries;
 mod server;
 
-use self::client::{Client, ClientMachine};
-use self::server::{Server, ServerMachine};
+use self::entries::{Client, ClientMachine, Server, ServerMachine, TimerKey};
 use super::client_invite::ClientInvite;
 use super::effects::Change;
 use super::key::Key;
@@ -16,22 +16,6 @@ use crate::time::Time;
 use crate::transport::TransportKey;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-
-/// The two timers of a transaction. At equal times the retransmission goes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Retransmit,
-    Phase,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum TimerKey {
-    Client(ClientId, Timer),
-    Server(ServerId, Timer),
-}
-
-/// A message from the network that effects may be about.
-type Received = Option<(Message, TransportKey)>;
 
 /// All transactions of one core.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The server half of the layer.
 
-use super::{Layer, Received, Timer, TimerKey};
+use super::Layer;
+use super::entries::{Received, Server, ServerMachine, Timer, TimerKey};
 use crate::message::Message;
 use crate::method::Method;
 use crate::route::response_destination;
@@ -11,21 +12,6 @@ use crate::transaction::server_invite::ServerInvite;
 use crate::transaction::server_other::ServerOther;
 use crate::transaction::{Event, Output, ServerId};
 use crate::transport::{Flow, TransportKey};
-
-#[derive(Debug)]
-pub(super) enum ServerMachine {
-    Invite(ServerInvite),
-    Other(ServerOther),
-}
-
-#[derive(Debug)]
-pub(super) struct Server {
-    pub(super) key: Key,
-    pub(super) from: TransportKey,
-    pub(super) reply_to: TransportKey,
-    pub(super) request: Message,
-    pub(super) machine: ServerMachine,
-}
 
 impl<O: Copy> Layer<O> {
     pub(super) fn receive_request(&mut self, now: Time, from: TransportKey, request: Message) {
