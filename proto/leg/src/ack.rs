@@ -9,16 +9,6 @@ use holdline_wire::sdp::Sdp;
 use holdline_wire::transaction::ClientId;
 use holdline_wire::{Message, Method, TransportKey};
 
-/// A 2xx of the peer that waits for the other leg's ACK.
-#[derive(Debug)]
-pub(crate) struct AckDue {
-    /// The INVITE that it answers, and its number.
-    pub(crate) client: ClientId,
-    pub(crate) number: u32,
-    /// The offer in it, which the ACK answers.
-    pub(crate) offer: Option<Bytes>,
-}
-
 /// The answer that refuses every stream of `offer`: the ACK for an offer that comes too late
 /// still has to carry one (RFC 3261 13.2.2.4).
 fn refusing(dialog: &Dialog, offer: &Option<Bytes>) -> Passage {

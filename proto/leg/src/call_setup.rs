@@ -1,8 +1,8 @@
 //! The setup of a leg: the INVITE that makes its dialog, as caller and as callee.
 
-use crate::ack::AckDue;
 use crate::leg::{Ctx, Leg, State};
 use crate::passage::Passage;
+use crate::pending::AckDue;
 use crate::signal::{EndCause, Signal};
 use bytes::Bytes;
 use holdline_wire::build::{BuildError, Builder};

@@ -2,34 +2,12 @@
 
 use crate::leg::{Ctx, Leg, State, refreshes_target, take_entry};
 use crate::passage::Passage;
+use crate::pending::{PendingIn, PendingOut};
 use crate::signal::{EndCause, RequestId, Signal};
 use bytes::Bytes;
 use holdline_wire::header::Name;
 use holdline_wire::transaction::{ClientId, ServerId};
 use holdline_wire::{Message, Method, TransportKey};
-
-/// A request of the peer that waits for the other leg's reply.
-#[derive(Debug)]
-pub(crate) struct PendingIn {
-    pub(crate) method: Method,
-    /// Whether it is an offer, or asks for one.
-    offers: bool,
-    /// Whether the session description is in the request.
-    offered: bool,
-}
-
-/// A request of ours that waits for the peer's reply.
-#[derive(Debug)]
-pub(crate) struct PendingOut {
-    /// Whose request it is on the other leg.
-    id: RequestId,
-    method: Method,
-    offers: bool,
-    offered: bool,
-}
-
-/// A request of the other leg that is sent later.
-pub(crate) type Deferred = (RequestId, Method, Passage);
 
 /// Whether a request is an offer or asks for one, so that two must not cross (RFC 3261 14,
 /// RFC 3311 5.2). An UPDATE without a description only refreshes.

@@ -1,9 +1,8 @@
 //! One leg of a call: a dialog with its transactions, seen from our side.
 
-use crate::ack::AckDue;
 use crate::identity::Stamp;
-use crate::in_dialog::{Deferred, PendingIn, PendingOut};
 use crate::passage::Passage;
+use crate::pending::{AckDue, Deferred, PendingIn, PendingOut};
 use crate::signal::{RequestId, Signal};
 use holdline_wire::build::Builder;
 use holdline_wire::dialog::{Dialog, DialogId};

@@ -9,6 +9,7 @@ mod identity;
 mod in_dialog;
 mod leg;
 mod passage;
+mod pending;
 mod signal;
 mod transfer;
 mod unavailable;
