@@ -39,16 +39,14 @@ mod tests;
 pub use config::HealthConfig;
 pub use evidence::{Evidence, EvidenceKind, Gone, Refusal, Trouble, Verdict};
 pub use membership::Changes;
-pub use node::{NodeId, NodeState};
+pub use node::{NodeId, NodeState, NodeStore};
 pub use probes::ProbeId;
-pub use self_told::NodeStore;
 pub use status::{ClusterStatus, EvidenceStatus, NodeStatus, StoreStatus, VerdictStatus};
 
 use holdline_wire::Time;
 use holdline_wire::deadline::Deadlines;
 use holdline_wire::machine::LocalFault;
 use node::Node;
-use own_faults::Blindness;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -155,8 +153,8 @@ pub struct Cluster {
     last_tick: Option<Time>,
     /// Our own lateness up to here is taken off already.
     late_until: Time,
-    /// Nothing leaves this machine for any node.
-    blind: Option<Blindness>,
+    /// Since when nothing leaves this machine for any node (spec: X52).
+    blind_since: Option<Time>,
     /// Nodes name different stores: told already.
     stores_differ: bool,
 }
@@ -178,7 +176,7 @@ impl Cluster {
             next_probe: 0,
             last_tick: None,
             late_until: Time::ZERO,
-            blind: None,
+            blind_since: None,
             stores_differ: false,
         }
     }

@@ -3,11 +3,11 @@
 use super::config::HealthConfig;
 use super::evidence::{Gone, Suspicion, Verdict};
 use super::media::MediaEvidence;
-use super::own_faults::NoWay;
 use super::probes::Probes;
 use holdline_relay::{GroupId, StreamId};
 use holdline_wire::Time;
 use holdline_wire::header::InstanceStore;
+use holdline_wire::machine::LocalFault;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -29,6 +29,9 @@ impl From<GroupId> for NodeId {
         NodeId(group.0)
     }
 }
+
+/// A node and the store that it names.
+pub type NodeStore = (SocketAddr, Box<str>);
 
 /// What the agent holds of a node's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -91,6 +94,14 @@ pub(super) enum Lost {
     Stream(StreamId),
     /// A dialog is not known there: 481.
     Dialog(u64),
+}
+
+/// What is sent to a node does not leave this machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoWay {
+    /// The newest time, and why.
+    pub last: Time,
+    pub kind: LocalFault,
 }
 
 /// The most deaths that are remembered as flaps.

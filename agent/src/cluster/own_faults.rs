@@ -4,24 +4,10 @@
 //! calls leave it as one that cannot be reached from here: it is neither dead nor a flap.
 
 use super::evidence::EvidenceKind;
-use super::node::{Node, State};
+use super::node::{NoWay, Node, State};
 use super::{Cluster, ClusterEvent, NodeId, ProbeId};
 use holdline_wire::Time;
 use holdline_wire::machine::LocalFault;
-
-/// What is sent to a node does not leave this machine.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NoWay {
-    /// The newest time, and why.
-    last: Time,
-    kind: LocalFault,
-}
-
-/// Nothing leaves this machine for any node.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Blindness {
-    since: Time,
-}
 
 impl Cluster {
     /// A message to the node did not leave this machine; `probe` where it was one.
@@ -113,8 +99,8 @@ impl Cluster {
                 suspicion.since = now;
             }
         }
-        if self.blind.is_none() {
-            self.blind = Some(Blindness { since: now });
+        if self.blind_since.is_none() {
+            self.blind_since = Some(now);
             self.events.push_back(ClusterEvent::Blind { kind });
         }
     }
@@ -129,9 +115,9 @@ impl Cluster {
             node.no_way = None;
         }
         if node.no_way.is_none()
-            && let Some(blind) = self.blind.take()
+            && let Some(since) = self.blind_since.take()
         {
-            let after = now.since(blind.since);
+            let after = now.since(since);
             self.events.push_back(ClusterEvent::Sighted { after });
         }
     }

@@ -7,9 +7,6 @@ use holdline_wire::header::{InstanceState, InstanceStore};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// A node and the store that it names.
-pub type NodeStore = (SocketAddr, Box<str>);
-
 impl Cluster {
     /// The node says whether it takes new calls. Nothing said is nothing new.
     pub fn told_state(&mut self, id: NodeId, state: InstanceState) {
