@@ -1,8 +1,9 @@
 //! baresip as an endpoint: a child process of a rig, driven over its control port (module
 //! `ctrl_tcp`), with a sine for a microphone and recordings for ears.
 
+use crate::failure::Error;
 use crate::pjsip::{Tones, now, tones};
-use crate::rig::{Error, Household};
+use crate::rig::Household;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

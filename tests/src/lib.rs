@@ -2,6 +2,7 @@
 
 pub mod baresip;
 pub mod bench;
+pub mod failure;
 pub mod load;
 pub mod netns;
 pub mod pjsip;

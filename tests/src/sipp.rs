@@ -4,7 +4,8 @@
 //! It plays what a scenario says and answers nothing that the scenario does not expect, so a call
 //! that succeeds saw exactly those messages.
 
-use crate::rig::{Error, Household};
+use crate::failure::Error;
+use crate::rig::Household;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};

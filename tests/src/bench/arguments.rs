@@ -1,7 +1,7 @@
 //! What every benchmark is told, and how it ends.
 
 use super::Section;
-use crate::rig::Error;
+use crate::failure::Error;
 use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;

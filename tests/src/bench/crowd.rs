@@ -2,7 +2,7 @@
 
 use super::ends::{self, Caller, Plan, Step, number_of};
 use super::pacing::Pacing;
-use crate::rig::Error;
+use crate::failure::Error;
 use bytes::Bytes;
 use holdline_wire::Message;
 use mio::net::UdpSocket;

@@ -1,7 +1,7 @@
 //! The least that a relay in user space can do for a packet: one `epoll_wait` for several, one
 //! `recv`, one `send`. The floor of the relay benchmark.
 
-use crate::rig::Error;
+use crate::failure::Error;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::io::BufRead;
 use std::net::{SocketAddr, UdpSocket};

@@ -1,7 +1,8 @@
 //! The programs on hosts of their own.
 
+use crate::failure::Error;
 use crate::netns::Lan;
-use crate::rig::{AGENT, Block, Error, Rig, Setup};
+use crate::rig::{AGENT, Block, Rig, Setup};
 use std::collections::BTreeMap;
 
 /// What each node is willing to carry.

@@ -1,7 +1,7 @@
 //! Kamailio as a peer: the least stateful relay that keeps the dialog's path.
 
 use super::stand::{Stand, text};
-use crate::rig::Error;
+use crate::failure::Error;
 use std::net::SocketAddr;
 use std::path::Path;
 

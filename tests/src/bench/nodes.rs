@@ -2,7 +2,7 @@
 
 use super::allocations;
 use super::ends::{self, Caller, Description, Plan, Step};
-use crate::rig::Error;
+use crate::failure::Error;
 use bytes::Bytes;
 use holdline_agent::core::{AgentCore, Event, In, Limits, Moving, Out, Pace, Settings};
 use holdline_wire::header::{InstanceAgent, InstanceFarEnd, Name};

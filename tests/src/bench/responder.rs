@@ -1,6 +1,6 @@
 //! Many nodes that do nothing but answer OPTIONS, and the trunk document that names them.
 
-use crate::rig::Error;
+use crate::failure::Error;
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 use std::io::{self, Read, Write};

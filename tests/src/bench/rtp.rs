@@ -1,6 +1,6 @@
 //! RTP from and to both ends of many calls: evenly paced, counted, one socket a stream.
 
-use crate::rig::Error;
+use crate::failure::Error;
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 use std::io;

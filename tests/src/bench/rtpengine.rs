@@ -2,7 +2,7 @@
 //! dictionary in bencode, over UDP.
 
 use super::stand::Stand;
-use crate::rig::Error;
+use crate::failure::Error;
 use bytes::Bytes;
 use holdline_wire::sdp::Sdp;
 use std::collections::BTreeMap;

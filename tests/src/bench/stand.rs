@@ -1,6 +1,7 @@
 //! One agent and one node, started as an operator would, for benchmarks.
 
-use crate::rig::{Block, Error, Household, Sig, binary, get};
+use crate::failure::Error;
+use crate::rig::{Block, Household, Sig, binary, get};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

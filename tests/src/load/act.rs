@@ -1,7 +1,7 @@
 //! What calls are made to do while they are watched, and who does it.
 
+use super::duration::duration;
 use super::mark::Side;
-use super::options::duration;
 use crate::ua::CallNumber;
 use serde::Serialize;
 use std::str::FromStr;

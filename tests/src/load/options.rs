@@ -1,6 +1,7 @@
 //! The command line of `holdline-load`.
 
 use super::act::{Act, Actors, Step};
+use super::duration::duration;
 use super::mark::Side;
 use crate::ua::ReplacesPolicy;
 use clap::Parser;
@@ -198,25 +199,17 @@ impl Options {
         }
     }
 
+    /// When the call (or step) number `n`, from 0, has its turn.
+    pub fn pace(&self, n: u32) -> Duration {
+        Duration::from_secs_f64(f64::from(n) / self.calls_per_second)
+    }
+
     /// Whether `step` is to be exercised at the end.
     pub fn exercises(&self, step: Step) -> bool {
         self.hold_time.is_none()
             && self.then.contains(&step)
             && (step == Step::Bye || self.media != MediaMode::None)
     }
-}
-
-/// Reads `3s`, `250ms`, `1.5` (seconds).
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let (number, scale) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1e-3),
-        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
-    };
-    let value: f64 = number
-        .trim()
-        .parse()
-        .map_err(|_| format!("{text:?} is no duration"))?;
-    Duration::try_from_secs_f64(value * scale).map_err(|error| error.to_string())
 }
 
 fn port_range(text: &str) -> Result<(u16, u16), String> {
@@ -263,11 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_ports_and_rates_are_read() {
-        assert_eq!(duration("3s"), Ok(Duration::from_secs(3)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
-        assert!(duration("-1s").is_err() && duration("soon").is_err());
+    fn ports_and_rates_are_read() {
         assert_eq!(port_range("4000-5000"), Ok((4000, 5000)));
         assert!(port_range("5000-4000").is_err() && rate("0").is_err());
         assert_eq!(replaces_policy("403"), Ok(ReplacesPolicy::Refuse(403)));

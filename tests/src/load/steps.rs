@@ -6,7 +6,6 @@ use super::ledger::Entry;
 use super::mark::Side;
 use super::media::Snapshot;
 use super::options::Options;
-use super::story::pace;
 use crate::ua::CallNumber;
 use holdline_wire::sdp::Direction;
 use std::collections::BTreeMap;
@@ -44,7 +43,7 @@ pub(super) fn exercise(
     let calls: Vec<CallNumber> = driver.ledger.iter().filter_map(was_up).collect();
     let start = driver.clock.now();
     for (n, call) in (0u32..).zip(&calls) {
-        driver.run(start + pace(options, n), |_| false)?;
+        driver.run(start + options.pace(n), |_| false)?;
         if let Some(entry) = driver.ledger.get_mut(*call) {
             entry.reinvite.status = None;
         }

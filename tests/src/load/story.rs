@@ -2,37 +2,20 @@
 
 use super::act::Step;
 use super::driver::Driver;
+use super::findings::{Findings, live_dialogs};
 use super::mark::Side;
-use super::media::Snapshot;
 use super::options::Options;
 use super::report::{self, Report};
-use super::steps::{Outcome, exercise};
-use crate::ua::{CallNumber, Counts, In, Placement};
+use super::steps::exercise;
+use crate::ua::{CallNumber, In, Placement};
 use holdline_wire::Time;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// After the last BYE: what is still on its way.
 const FAREWELL: Duration = Duration::from_millis(300);
-
-/// What the run brought to light, for the report.
-#[derive(Default)]
-pub(super) struct Findings {
-    /// What each listener heard up to the end of the observation.
-    pub(super) heard: Option<Snapshot>,
-    /// Live dialogs at that moment, the caller's first.
-    pub(super) live: BTreeMap<CallNumber, [usize; 2]>,
-    /// What the caller's user agent had counted by then, before any step of ours.
-    pub(super) caller_counts: BTreeMap<CallNumber, Counts>,
-    /// By step and call.
-    pub(super) steps: Vec<(Step, BTreeMap<CallNumber, Outcome>)>,
-    /// Live dialogs after the last BYE.
-    pub(super) left: BTreeMap<CallNumber, [usize; 2]>,
-    pub(super) all_up_ns: u64,
-}
 
 /// What is done at a moment.
 #[derive(Clone, Copy)]
@@ -51,7 +34,7 @@ pub fn run(options: &Options) -> io::Result<Report> {
     let mut driver = Driver::open(options, faults.len())?;
     let mut findings = Findings::default();
     let mut placing: Schedule = (0..options.calls)
-        .map(|n| (pace(options, n), Action::Place(hop)))
+        .map(|n| (options.pace(n), Action::Place(hop)))
         .collect();
     let mut rest: Schedule = acts(options).collect();
     let causes = faults.iter();
@@ -98,22 +81,6 @@ pub fn run(options: &Options) -> io::Result<Report> {
     Ok(report::judge(&driver, options, &findings))
 }
 
-impl Findings {
-    /// Takes down what was heard and counted so far.
-    fn observe(&mut self, driver: &Driver) -> io::Result<()> {
-        let mut heard = driver.media.look()?;
-        for (late, wait) in heard.lateness.iter_mut().zip(driver.waits()) {
-            late.signalling_ns = wait.as_nanos() as u64;
-        }
-        self.heard = Some(heard);
-        self.live = live_dialogs(driver);
-        let caller = &driver.end(Side::Caller).ua;
-        let calls = driver.ledger.iter();
-        self.caller_counts = calls.map(|(call, _)| (call, caller.counts(call))).collect();
-        Ok(())
-    }
-}
-
 /// The error for a run in which no call came up.
 fn nobody_answers(driver: &mut Driver, options: &Options) -> io::Result<io::Error> {
     let placer = options.placed_by.index();
@@ -134,7 +101,7 @@ fn acts(options: &Options) -> impl Iterator<Item = (Duration, Action<'static>)> 
         (0..calls).map(move |n| {
             let call = n + 1;
             let action = Action::Act(act.by.of(call), act.step, call);
-            (act.at + pace(options, n), action)
+            (act.at + options.pace(n), action)
         })
     })
 }
@@ -162,20 +129,6 @@ fn play(driver: &mut Driver, options: &Options, mut schedule: Schedule) -> io::R
         }
     }
     Ok(())
-}
-
-/// When the call (or step) number `n`, from 0, has its turn.
-pub(super) fn pace(options: &Options, n: u32) -> Duration {
-    Duration::from_secs_f64(f64::from(n) / options.calls_per_second)
-}
-
-fn live_dialogs(driver: &Driver) -> BTreeMap<CallNumber, [usize; 2]> {
-    let live = |call| Side::BOTH.map(|side| driver.end(side).ua.live_dialogs(call));
-    driver
-        .ledger
-        .iter()
-        .map(|(call, _)| (call, live(call)))
-        .collect()
 }
 
 /// Ends what is still up, so that the peers are left clean.

@@ -2,7 +2,7 @@
 
 use super::slow::Slow;
 use super::{Delay, Namespace};
-use crate::rig::Error;
+use crate::failure::Error;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;

@@ -1,11 +1,17 @@
-//! Loopback addresses for one rig: every program has one of its own, as on a real network.
+//! The programs of a rig by name, and their loopback addresses: every one has one of its own, as on a
+//! real network.
 
-use super::{AGENT, NODES, are_free, loopback, node_name};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// How many nodes a rig has.
+pub const NODES: usize = 3;
+/// The agent's name in a rig.
+pub const AGENT: &str = "agent";
+/// The name of the downstream user agent's host.
+pub const CALLEE: &str = "callee";
 /// Where every program has its SIP.
 pub const SIP_PORT: u16 = 5060;
 /// Where the agent's pages are.
@@ -16,10 +22,10 @@ const CALLER_PORT: u16 = 5070;
 const CALLEE_PORT: u16 = 5091;
 /// Last octets: the agent's, the first node's, the caller's, the callee's, the stranger's.
 const AGENT_HOST: u8 = 1;
-const FIRST_NODE: u8 = 11;
-const CALLER: u8 = 21;
-const CALLEE: u8 = 31;
-const STRANGER: u8 = 201;
+const FIRST_NODE_HOST: u8 = 11;
+const CALLER_HOST: u8 = 21;
+const CALLEE_HOST: u8 = 31;
+const STRANGER_HOST: u8 = 201;
 /// How many blocks are tried before giving up.
 const TRIES: u32 = 64;
 
@@ -67,13 +73,17 @@ impl Block {
     pub fn hosts(&self) -> Vec<(String, Vec<IpAddr>)> {
         let node = |n| (node_name(n), vec![self.node(n)]);
         let mut hosts: Vec<_> = (0..NODES).map(node).collect();
-        hosts.push((AGENT.to_owned(), vec![self.at(AGENT_HOST), self.at(CALLER)]));
-        hosts.push((super::CALLEE.to_owned(), vec![self.at(CALLEE)]));
+        hosts.push((
+            AGENT.to_owned(),
+            vec![self.at(AGENT_HOST), self.at(CALLER_HOST)],
+        ));
+        hosts.push((CALLEE.to_owned(), vec![self.at(CALLEE_HOST)]));
         hosts
     }
 
     fn at(&self, last: u8) -> IpAddr {
-        loopback(self.net, last)
+        let [a, b, c] = self.net;
+        IpAddr::from([a, b, c, last])
     }
 
     /// The agent's SIP address.
@@ -87,7 +97,7 @@ impl Block {
     }
 
     fn node(&self, n: usize) -> IpAddr {
-        self.at(FIRST_NODE + u8::try_from(n).unwrap_or_default())
+        self.at(FIRST_NODE_HOST + u8::try_from(n).unwrap_or_default())
     }
 
     /// SIP of node `n`, from 0.
@@ -102,17 +112,17 @@ impl Block {
 
     /// The calling end.
     pub fn caller(&self) -> SocketAddr {
-        (self.at(CALLER), CALLER_PORT).into()
+        (self.at(CALLER_HOST), CALLER_PORT).into()
     }
 
     /// The downstream user agent.
     pub fn callee(&self) -> SocketAddr {
-        (self.at(CALLEE), CALLEE_PORT).into()
+        (self.at(CALLEE_HOST), CALLEE_PORT).into()
     }
 
     /// Somebody who may not call.
     pub fn stranger(&self) -> IpAddr {
-        self.at(STRANGER)
+        self.at(STRANGER_HOST)
     }
 
     /// The network of those who may.
@@ -120,6 +130,18 @@ impl Block {
         let [a, b, c] = self.net;
         format!("{a}.{b}.{c}.0/25")
     }
+}
+
+/// The name of node `n` (from 0) in a rig: people count from 1.
+pub fn node_name(n: usize) -> String {
+    format!("node-{}", n + 1)
+}
+
+/// Whether nobody has these addresses: SIP on UDP, pages on TCP.
+fn are_free(sip: &[SocketAddr], http: &[SocketAddr]) -> bool {
+    let udp = |at: &SocketAddr| std::net::UdpSocket::bind(at).is_ok();
+    let tcp = |at: &SocketAddr| std::net::TcpListener::bind(at).is_ok();
+    sip.iter().all(udp) && http.iter().all(tcp)
 }
 
 impl fmt::Display for Block {

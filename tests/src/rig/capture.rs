@@ -1,7 +1,8 @@
 //! A second witness: what `dumpcap` saw on the loopback interface, or on the switch between the
 //! hosts, read by `tshark`.
 
-use super::{Error, Rig, Sig};
+use super::{Rig, Sig};
+use crate::failure::Error;
 use crate::netns::BRIDGE;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

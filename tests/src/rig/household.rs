@@ -1,6 +1,6 @@
 //! The child processes of a rig and their end.
 
-use super::said;
+use crate::failure::said;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! Runs the load generator in a rig, and acts at the moments of its run.
 
-use super::{AGENT, CALLEE, Error, Report, Rig, binary};
+use super::{AGENT, CALLEE, Report, Rig, binary};
+use crate::failure::Error;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

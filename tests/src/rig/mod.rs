@@ -15,7 +15,7 @@ mod programs;
 mod report;
 mod status;
 
-pub use addresses::{Block, HTTP_PORT, SIP_PORT};
+pub use addresses::{AGENT, Block, CALLEE, HTTP_PORT, NODES, SIP_PORT, node_name};
 pub use capture::{Capture, Captured, nanoseconds};
 pub use household::{Household, Sig};
 pub use http::{Page, get};
@@ -24,41 +24,20 @@ pub use programs::{binary, build};
 pub use report::{Call, Fault, Gaps, Hearing, Lateness, Pause, Report, Stretch};
 pub use status::{AgentStatus, Evidence, FailoverStatus, NodeStatus, StoreStatus, Verdict};
 
+pub use crate::failure::Error;
+
+use crate::failure::Failure;
 use crate::netns::Lan;
 use std::cell::Cell;
-use std::fmt;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How many nodes a rig has.
-pub const NODES: usize = 3;
 /// How long a program may take until it is ready.
 const READY: Duration = Duration::from_secs(10);
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// What goes wrong in a rig, in words.
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// A rig's failure with the ends of the logs, readable also where a test unwraps it.
-struct Failure(String);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// How a rig is to be.
 pub struct Setup<'a> {
@@ -332,32 +311,4 @@ impl Drop for Rig {
         }
         self.household.end_all();
     }
-}
-
-/// The agent's name in a rig.
-pub const AGENT: &str = "agent";
-
-/// The name of the downstream user agent's host.
-pub const CALLEE: &str = "callee";
-
-/// The name of node `n` (from 0) in a rig: people count from 1.
-pub fn node_name(n: usize) -> String {
-    format!("node-{}", n + 1)
-}
-
-/// Whether nobody has these addresses: SIP on UDP, pages on TCP.
-fn are_free(sip: &[SocketAddr], http: &[SocketAddr]) -> bool {
-    let udp = |at: &SocketAddr| std::net::UdpSocket::bind(at).is_ok();
-    let tcp = |at: &SocketAddr| std::net::TcpListener::bind(at).is_ok();
-    sip.iter().all(udp) && http.iter().all(tcp)
-}
-
-/// An I/O error that says what was tried.
-fn said(what: &str) -> impl Fn(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
-}
-
-/// A loopback address.
-fn loopback([a, b, c]: [u8; 3], last: u8) -> IpAddr {
-    IpAddr::from([a, b, c, last])
 }

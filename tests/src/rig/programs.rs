@@ -1,6 +1,6 @@
 //! Where the programs are, and that they are the ones of this source.
 
-use super::Error;
+use crate::failure::Error;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;

@@ -2,34 +2,12 @@
 
 use super::draw::Draw;
 use super::plan::{
-    AFTERMATH, Act, CallPlan, Conditions, Document, End, FarEnd, Party, Plan, Rules, Scarce, Step,
-    Trouble, What, at_ms,
+    AFTERMATH, Act, CallPlan, Conditions, Death, Disaster, Document, End, FarEnd, Party, Plan,
+    Rules, Scarce, Step, Trouble, What, at_ms,
 };
 use crate::ua::CallNumber;
 use holdline_wire::Time;
 use std::time::Duration;
-
-/// What happens to the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Death {
-    /// Its link is cut both ways; it runs on, and may be heard again after a while.
-    Cut(Option<Duration>),
-    /// Its process is killed, so that its ports refuse; it may be started again with nothing.
-    Killed(Option<Duration>),
-    /// It is stopped and goes on after this time, with all that waited in its socket.
-    Paused(Duration),
-}
-
-/// The disaster.
-#[derive(Clone, Copy, Debug)]
-pub struct Disaster {
-    /// Which node, by its place in the list.
-    pub node: usize,
-    /// When.
-    pub at: Time,
-    /// How.
-    pub death: Death,
-}
 
 impl Disaster {
     fn trouble(&self) -> Trouble {

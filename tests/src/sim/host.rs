@@ -13,6 +13,17 @@ use std::time::Duration;
 /// A host by its place in the world's list.
 pub type HostId = usize;
 
+/// The agent's place in the list of hosts.
+pub const AGENT: HostId = 0;
+/// The calling server's.
+pub const CALLER: HostId = 1;
+/// The downstream UA's.
+pub const CALLEE: HostId = 2;
+/// The first node's.
+pub const NODES: HostId = 3;
+/// The store, which is none.
+pub const STORE: HostId = usize::MAX;
+
 /// The local ports of connected sockets begin here: connection `n` has this and `n`.
 const CONNECTED: u16 = 50_000;
 

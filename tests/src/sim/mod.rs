@@ -21,9 +21,8 @@ pub mod transcript;
 pub mod watch;
 mod world;
 
-pub use configured::Configured;
 pub use mutant::Mutant;
-pub use plan::Plan;
+pub use plan::{Configured, Plan};
 pub use shrink::shrink;
 pub use watch::Failure;
 pub use world::World;

@@ -1,9 +1,8 @@
 //! The network: delay, loss, order, duplicates, and which ways are cut.
 
 use super::draw::Draw;
-use super::host::HostId;
+use super::host::{AGENT, CALLEE, HostId, NODES, STORE};
 use super::plan::{Party, Plan, What};
-use super::world::{AGENT, CALLEE, NODES};
 use holdline_wire::Time;
 use holdline_wire::machine::LocalFault;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,9 +61,6 @@ impl Network {
         self.draw.between(self.span.0, self.span.1)
     }
 }
-
-/// The store's place among hosts.
-pub const STORE: HostId = usize::MAX;
 
 /// Where a party is.
 pub fn host_of(party: Party) -> HostId {

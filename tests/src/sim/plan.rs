@@ -1,10 +1,10 @@
 //! What happens in a world: its nodes and network, the calls and what they do, the troubles. A
 //! campaign draws it from a seed, a story spells it out.
 
-use super::configured::Configured;
-use super::disaster::Disaster;
 use super::draw::Draw;
 use crate::ua::{CallNumber, ContactUser, Refusing, ReplacesPolicy};
+use b2bua_node::config::Config as NodeConfig;
+use holdline_agent::config::Config as AgentConfig;
 use holdline_wire::Time;
 use holdline_wire::machine::LocalFault;
 use std::collections::BTreeSet;
@@ -218,6 +218,28 @@ pub struct Conditions {
     pub rtp_jitter: Duration,
 }
 
+/// What happens to the node of a disaster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// Its link is cut both ways; it runs on, and may be heard again after a while.
+    Cut(Option<Duration>),
+    /// Its process is killed, so that its ports refuse; it may be started again with nothing.
+    Killed(Option<Duration>),
+    /// It is stopped and goes on after this time, with all that waited in its socket.
+    Paused(Duration),
+}
+
+/// The one trouble of the first campaign.
+#[derive(Clone, Copy, Debug)]
+pub struct Disaster {
+    /// Which node, by its place in the list.
+    pub node: usize,
+    /// When.
+    pub at: Time,
+    /// How.
+    pub death: Death,
+}
+
 /// By which rules a world is judged.
 #[derive(Clone, Debug)]
 pub enum Rules {
@@ -275,6 +297,17 @@ impl Scarce {
     pub fn is_small(&self, node: usize) -> bool {
         self.small.is_some_and(|(small, _)| small == node)
     }
+}
+
+/// What the programs of a world are configured with.
+#[derive(Clone, Debug)]
+pub struct Configured {
+    /// The agent.
+    pub agent: AgentConfig,
+    /// Each node.
+    pub nodes: Vec<NodeConfig>,
+    /// What was drawn, in a line.
+    pub told: String,
 }
 
 /// The whole of a scenario.

@@ -1,6 +1,7 @@
 //! The SIP of one moved call, as it was on the wire.
 
-use crate::rig::{Block, Captured, Error, nanoseconds};
+use crate::failure::Error;
+use crate::rig::{Block, Captured, nanoseconds};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 

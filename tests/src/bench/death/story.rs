@@ -1,6 +1,7 @@
 //! The story of one call: from the last packet before the death to the new node's 200.
 
-use super::{Death, signed_ms, sip};
+use super::moment::{Death, signed_ms};
+use super::sip;
 use crate::rig::{Call, Hearing, Pause, Report};
 use std::time::SystemTime;
 

@@ -68,7 +68,7 @@ fn play(options: &Options) -> Result<bool, Error> {
     let mut story = Story::default();
     let report = rig.load(&plan, |rig, moment| {
         match moment {
-            Moment::AllUp { failed } => story.all_up(rig, start.elapsed(), options, failed)?,
+            Moment::AllUp { failed } => story.all_up(rig, start.elapsed(), plan.calls, failed)?,
             Moment::Fault(_) => {
                 let (victim, calls) = rig.busiest()?;
                 let pid = rig.node_pid(victim);

@@ -1,6 +1,5 @@
 //! What happened, for a person to read.
 
-use crate::Options;
 use holdline_tests::rig::{AgentStatus, Error, FailoverStatus, Gaps, NODES, Report, Rig};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -52,10 +51,10 @@ impl Story {
         &mut self,
         rig: &Rig,
         took: Duration,
-        options: &Options,
+        calls: u32,
         failed: usize,
     ) -> Result<(), Error> {
-        let up = options.calls as usize - failed;
+        let up = calls as usize - failed;
         // The status page is a snapshot, up to a few hundred milliseconds old.
         let _ = rig.wait("the agent counts all calls", COUNTED, || {
             Ok(rig.status()?.calls == up)

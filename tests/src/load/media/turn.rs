@@ -6,7 +6,7 @@ use super::super::clock::{Clock, Stamp};
 use super::super::hearing::Hearing;
 use super::super::mark::{self, MAX_PACKET, Mark, PER_MS, Rtp};
 use super::super::stamped::{Receiver, ask_for_stamps};
-use super::{Command, EndKey, Lateness, Snapshot, Voice};
+use super::orders::{Command, EndKey, Lateness, Snapshot, Voice};
 use holdline_wire::Time;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::BTreeMap;

@@ -2,12 +2,12 @@
 
 use super::super::act::Step;
 use super::super::driver::{Driver, Fault};
+use super::super::findings::Findings;
 use super::super::hearing::Hearing;
 use super::super::ledger::{Done, Entry};
 use super::super::mark::Side;
 use super::super::options::Options;
 use super::super::steps::{Outcome, farewell};
-use super::super::story::Findings;
 use super::{AfterFault, Breaks, Call, Percentiles, Report, ms};
 use crate::ua::CallNumber;
 use std::collections::BTreeMap;

@@ -7,8 +7,8 @@ mod file;
 
 use super::draw::Draw;
 use super::plan::{
-    AFTERMATH, Act, CallPlan, Conditions, Document, End, FarEnd, Plan, Rules, Scarce, Step,
-    Trouble, What, at_ms,
+    AFTERMATH, Act, CallPlan, Conditions, Configured, Document, End, FarEnd, Plan, Rules, Scarce,
+    Step, Trouble, What, at_ms,
 };
 use crate::ua::CallNumber;
 use b2bua_node::config::Config as NodeConfig;
@@ -29,17 +29,6 @@ const FIRST_PORT: u64 = 6000;
 const CALLS_MAX: usize = 1000;
 /// RTP and RTCP on either side, in ports.
 const CALL_PORTS: u64 = 4;
-
-/// What the programs of a world are configured with.
-#[derive(Clone, Debug)]
-pub struct Configured {
-    /// The agent.
-    pub agent: AgentConfig,
-    /// Each node.
-    pub nodes: Vec<NodeConfig>,
-    /// What was drawn, in a line.
-    pub told: String,
-}
 
 impl Plan {
     /// Draws the configurations of `seed` and the calls that they run; and what the programs accepted

@@ -1,10 +1,10 @@
 //! The rules of the first campaign: what must hold at the death, two seconds after it, before each
 //! hang-up, and at the end.
 
-use crate::sim::disaster::Disaster;
-use crate::sim::plan::{Act, CallPlan, End, Step};
+use crate::sim::host::{CALLEE, NODES};
+use crate::sim::plan::{Act, CallPlan, Disaster, End, Step};
 use crate::sim::watch::Watch;
-use crate::sim::world::{CALLEE, NODES, World};
+use crate::sim::world::World;
 use crate::ua::By;
 use holdline_agent::core::Event as AgentEvent;
 use holdline_wire::Time;

@@ -1,10 +1,10 @@
 //! What the rules excuse, and the calls that it meets (see `storm`).
 
-use super::storm::ORPHANED;
-use crate::sim::host::HostId;
+use super::memory::ORPHANED;
+use crate::sim::host::{CALLEE, CALLER, HostId, NODES};
 use crate::sim::plan::{Party, Trouble, What};
 use crate::sim::watch::Seen;
-use crate::sim::world::{CALLEE, CALLER, NODES, World};
+use crate::sim::world::World;
 use crate::ua::{CallNumber, ReplacesPolicy};
 use b2bua_node::store::Op;
 use holdline_wire::Time;

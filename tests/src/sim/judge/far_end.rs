@@ -1,9 +1,10 @@
 //! What the rules say of a far end that refuses by itself (spec: X53): a new call is refused by its
 //! word alone, and a move that it has no room for is asked for again.
 
+use crate::sim::host::CALLEE;
 use crate::sim::plan::{CallPlan, End};
 use crate::sim::watch::Seen;
-use crate::sim::world::{CALLEE, World};
+use crate::sim::world::World;
 use crate::ua::By;
 use std::time::Duration;
 

@@ -5,17 +5,19 @@ mod configured;
 mod disaster;
 mod excuses;
 mod far_end;
+mod memory;
 mod patience;
 mod storm;
 
-pub(super) use storm::{LOOK, Memory};
+pub(super) use memory::Memory;
+pub(super) use storm::LOOK;
 
-use super::host::{Core, HostId};
+use super::host::{AGENT, CALLEE, CALLER, Core, HostId, NODES};
 use super::network::host_of;
 use super::plan::{End, Party, Rules, What};
 use super::transcript::call_in;
 use super::watch::Seen;
-use super::world::{AGENT, CALLEE, CALLER, EPOCH, NODES, World};
+use super::world::{EPOCH, World};
 use crate::ua::CallNumber;
 use b2bua_node::store::Store;
 use holdline_agent::core::Event as AgentEvent;

@@ -28,17 +28,16 @@
 
 use super::excuses::touches;
 use super::far_end;
-use crate::sim::host::{Core, HostId};
-use crate::sim::network::STORE;
+use super::memory::ORPHANED;
+use crate::sim::host::{AGENT, CALLEE, Core, HostId, NODES, STORE};
 use crate::sim::plan::{CallPlan, End, Party, Trouble, What};
 use crate::sim::watch::{Ending, Seen};
-use crate::sim::world::{AGENT, CALLEE, NODES, World};
+use crate::sim::world::World;
 use crate::ua::{CallNumber, ReplacesPolicy};
 use holdline_agent::cluster::NodeState;
 use holdline_agent::core::Event as AgentEvent;
 use holdline_b2bua::Ignored;
 use holdline_wire::Time;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -48,49 +47,8 @@ pub const BLINK: Duration = Duration::from_millis(30);
 /// machine's fault, before its calls leave it (spec: X52): RTT + 1.5 s, less what losses made of it
 /// before.
 const SILENT: Duration = Duration::from_millis(750);
-/// What is left of the calls of an agent that was killed ends within this: it is silent for 5 s,
-/// its media for 5 s, and then for the 30 s of `upstream.lost_after`.
-pub(super) const ORPHANED: Duration = Duration::from_secs(42);
 /// How often calls are looked at.
 pub(in crate::sim) const LOOK: u64 = 10;
-
-/// What the rules remember.
-#[derive(Debug, Default)]
-pub struct Memory {
-    /// Since when each call could be expected to be well.
-    calm: BTreeMap<CallNumber, Time>,
-    /// Calls that are known not to be well: told once.
-    told: BTreeSet<CallNumber>,
-    /// When each node was last heard by the agent with anything but the answer to a probe.
-    spoke: BTreeMap<SocketAddr, Time>,
-    /// When some node could have taken a call, last, and since when without a break.
-    usable: Time,
-    usable_since: Time,
-    /// Calls that were being set up when a trouble began or ended.
-    pub(super) disturbed_setup: BTreeSet<CallNumber>,
-    /// Calls whose last dialog at the downstream UA the store never heard of, because its node
-    /// fell away before it could write it.
-    pub(super) torn: BTreeSet<CallNumber>,
-    /// The Call-ID of a call's dialog there when its node was killed.
-    pub(super) last_dialog: BTreeMap<CallNumber, Box<str>>,
-    /// The Call-IDs of dialogs at the downstream UA that the store has, or has had.
-    pub(super) written: BTreeSet<Box<str>>,
-    /// The Call-IDs of dialogs whose BYE is under way to the downstream UA, which node says it, and from
-    /// when on nobody else knows.
-    pub(super) ending: BTreeMap<Box<str>, (HostId, CallNumber, Time)>,
-    /// Those whose BYE has arrived.
-    pub(super) heard: BTreeSet<Box<str>>,
-    /// Calls a dialog of which was not ended there, because the node that alone knew of it was killed
-    /// before its BYE arrived.
-    pub(super) cut_short: BTreeSet<CallNumber>,
-    /// Since when a call has more than one confirmed dialog there.
-    twice: BTreeMap<CallNumber, Time>,
-    /// Calls whose agent was killed, and when.
-    pub(super) orphaned: BTreeMap<CallNumber, Time>,
-    /// Of these, those that waited for a node, or whose node was killed as well: nobody is left who
-    /// knows them, until the agent's memory outlives it.
-    pub(super) adrift: BTreeSet<CallNumber>,
-}
 
 impl World {
     /// The place of the node with this address in the list.

@@ -1,12 +1,10 @@
 //! The programs of a world, made from its plan.
 
-use super::World;
 use crate::sim::draw::seed_bytes;
 use crate::sim::plan::{FarEnd, Plan};
-use crate::sim::world::CALLEE;
 use crate::ua::{self, Profile, Ua};
 use b2bua_node::core::{NodeConfig, NodeCore};
-use b2bua_node::store::Store;
+use b2bua_node::store::{MemoryStore, Store};
 use holdline_agent::core::{AgentCore, Limits, Moving, Settings};
 use holdline_host::config::PortRange;
 use holdline_wire::Time;
@@ -109,27 +107,30 @@ pub(super) fn ua(ip: &str, seed: u64, purpose: u8, far_end: &FarEnd) -> Ua {
     ua
 }
 
-impl World {
-    pub(super) fn node_core(&self, n: usize, run: u32) -> NodeCore {
-        let seed = self.plan.seed;
-        let purpose = 20 + n as u8 * 20 + run as u8;
-        let callee = self.hosts[CALLEE].sip;
-        let incarnation = format!("{:016x}-{n}-{run}", seed ^ 0x5eed);
-        let sip = node_address(&self.plan, n);
-        if let Some(configured) = &self.plan.configured {
-            let seed = seed_bytes(seed, purpose);
-            let config = configured.nodes[n].settings(sip, &incarnation, seed);
-            return NodeCore::new(config, self.now);
-        }
-        let base = NodeConfig::new(sip, callee, &incarnation, seed_bytes(seed, purpose));
-        let config = NodeConfig {
-            ports: node_ports(&self.plan, n),
-            capacity: self.plan.nodes[n],
-            upstream: vec!["10.0.0.1/32".parse().expect("a network")],
-            store: Some(self.store.identity().into()),
-            replaces_in_flight: self.plan.far_end.at_a_time,
-            ..base
-        };
-        NodeCore::new(config, self.now)
+/// Node `n` in its `run`-th process from 0, which starts `now`; it calls the downstream UA at `callee`.
+pub(super) fn node(
+    plan: &Plan,
+    (n, run): (usize, u32),
+    callee: SocketAddr,
+    store: &MemoryStore,
+    now: Time,
+) -> NodeCore {
+    let purpose = 20 + n as u8 * 20 + run as u8;
+    let seed = seed_bytes(plan.seed, purpose);
+    let incarnation = format!("{:016x}-{n}-{run}", plan.seed ^ 0x5eed);
+    let sip = node_address(plan, n);
+    if let Some(configured) = &plan.configured {
+        let config = configured.nodes[n].settings(sip, &incarnation, seed);
+        return NodeCore::new(config, now);
     }
+    let base = NodeConfig::new(sip, callee, &incarnation, seed);
+    let config = NodeConfig {
+        ports: node_ports(plan, n),
+        capacity: plan.nodes[n],
+        upstream: vec!["10.0.0.1/32".parse().expect("a network")],
+        store: Some(store.identity().into()),
+        replaces_in_flight: plan.far_end.at_a_time,
+        ..base
+    };
+    NodeCore::new(config, now)
 }

@@ -10,7 +10,7 @@ mod traffic;
 mod trouble;
 
 use super::draw::Draw;
-use super::host::{Core, Host, HostId, Item};
+use super::host::{AGENT, CALLEE, Core, Host, HostId, Item};
 use super::judge::Memory;
 use super::media::Relays;
 use super::mutant::{Kind, Mutant, Mutation};
@@ -20,6 +20,7 @@ use super::sample::Samples;
 use super::transcript::Transcript;
 use super::watch::Watch;
 use crate::ua::CallNumber;
+use b2bua_node::core::NodeCore;
 use b2bua_node::store::{MemoryStore, StoreReply, StoreRequest};
 use build::{address, node_address, node_ports, ua};
 use bytes::Bytes;
@@ -31,15 +32,6 @@ use sounds::Sounds;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
-
-/// The agent's place in the list of hosts.
-pub const AGENT: HostId = 0;
-/// The calling server's.
-pub const CALLER: HostId = 1;
-/// The downstream UA's.
-pub const CALLEE: HostId = 2;
-/// The first node's.
-pub const NODES: HostId = 3;
 
 /// The world began at this time since 1970.
 pub(super) const EPOCH: Duration = Duration::from_secs(1_800_000_000);
@@ -211,6 +203,12 @@ impl World {
         }
         world.schedule();
         world
+    }
+
+    /// Node `n` in its `run`-th process.
+    fn node_core(&self, n: usize, run: u32) -> NodeCore {
+        let callee = self.hosts[CALLEE].sip;
+        build::node(&self.plan, (n, run), callee, &self.store, self.now)
     }
 
     fn schedule(&mut self) {

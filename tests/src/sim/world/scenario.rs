@@ -1,9 +1,8 @@
 //! What the plan says happens to calls and documents, and what both ends tell.
 
 use super::World;
-use crate::sim::host::{Core, HostId, Item};
+use crate::sim::host::{AGENT, CALLEE, CALLER, Core, HostId, Item, NODES};
 use crate::sim::plan::{Act, Document, End, Rules};
-use crate::sim::world::{AGENT, CALLEE, CALLER, NODES};
 use crate::ua::{self, CallNumber, Placement, Profile, Ua};
 
 impl World {

@@ -1,9 +1,9 @@
 //! Programs at work: what waits for each is handed to it, and what it wants is done.
 
 use super::World;
-use crate::sim::host::{Core, HostId, Item};
+use crate::sim::host::{CALLEE, Core, HostId, Item};
 use crate::sim::transcript::call_in;
-use crate::sim::world::{CALLEE, Event};
+use crate::sim::world::Event;
 use holdline_wire::machine::{Machine, Output};
 
 /// A program that serves its deadline this often without time passing hangs.

@@ -1,8 +1,7 @@
 //! Which sides are heard: what the programs' relays tell of it, by arithmetic.
 
-use super::World;
 use crate::sim::host::HostId;
-use holdline_relay::{QUIET_AFTER, Report, Side, StreamId};
+use holdline_relay::{QUIET_AFTER, Side, StreamId};
 use holdline_wire::Time;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,51 +35,46 @@ impl Sounds {
     pub fn hear(&mut self, place: Place) {
         self.now.insert(place);
     }
-}
 
-impl World {
-    /// Programs whose relays hear somebody for the first time, or again, are told so.
-    pub(super) fn tell_sounds(&mut self) {
-        let now = self.now;
-        for place in self.sounds.now.clone() {
+    /// Those that are heard for the first time, or again.
+    pub fn begun(&mut self, now: Time) -> Vec<Place> {
+        let mut begun = Vec::new();
+        for place in &self.now {
             let fresh = Sound {
                 told: false,
                 last: now,
             };
-            let sound = self.sounds.known.entry(place).or_insert(fresh);
+            let sound = self.known.entry(*place).or_insert(fresh);
             sound.last = now;
             if !std::mem::replace(&mut sound.told, true) {
-                let (host, stream, side) = place;
-                let run = self.hosts[host].run;
-                self.report(host, run, Report::Heard { stream, side });
+                begun.push(*place);
             }
         }
+        begun
     }
 
-    /// Programs whose relays have heard nobody on a side for long are told so. A process that
-    /// stands still hears nobody and misses nobody.
-    pub(super) fn tell_silences(&mut self) {
-        let now = self.now;
-        let (relays, hosts) = (&self.relays, &self.hosts);
-        let known = &mut self.sounds.known;
-        known.retain(|(host, stream, _), _| relays.get(*host, *stream).is_some());
-        let mut silent = Vec::new();
-        for (place, sound) in known {
-            if self.sounds.now.contains(place) || hosts[place.0].paused {
+    /// Those of streams that are not open any more are forgotten.
+    pub fn keep(&mut self, is_open: impl Fn(HostId, StreamId) -> bool) {
+        self.known
+            .retain(|(host, stream, _), _| is_open(*host, *stream));
+    }
+
+    /// Those where nobody has been heard for long, and since when. A process that stands still hears
+    /// nobody and misses nobody.
+    pub fn ended(
+        &mut self,
+        now: Time,
+        stands_still: impl Fn(HostId) -> bool,
+    ) -> Vec<(Place, Time)> {
+        let mut ended = Vec::new();
+        for (place, sound) in &mut self.known {
+            if self.now.contains(place) || stands_still(place.0) {
                 sound.last = now;
             } else if sound.told && now.since(sound.last) >= QUIET_AFTER {
                 sound.told = false;
-                silent.push((*place, sound.last));
+                ended.push((*place, sound.last));
             }
         }
-        for ((host, stream, side), since) in silent {
-            let run = self.hosts[host].run;
-            let report = Report::Quiet {
-                stream,
-                side,
-                since,
-            };
-            self.report(host, run, report);
-        }
+        ended
     }
 }

@@ -1,10 +1,9 @@
 //! Relay commands carried out, and whose packets arrive because of them.
 
 use super::{Event, TICK, World, kind_of};
-use crate::sim::host::{Core, Host, HostId, Item};
+use crate::sim::host::{AGENT, CALLEE, CALLER, Core, Host, HostId, Item, NODES};
 use crate::sim::judge::LOOK;
 use crate::sim::plan::{CallPlan, Sound};
-use crate::sim::world::{AGENT, CALLEE, CALLER, NODES};
 use crate::ua::{self, CallNumber};
 use holdline_relay::{Command, GroupTick, Report, Side, Tick};
 use holdline_wire::Time;
@@ -173,6 +172,31 @@ impl World {
             self.watch.judge_media(self.now, call, flows, since);
         }
         self.tell_sounds();
+    }
+
+    /// Programs whose relays hear somebody for the first time, or again, are told so.
+    fn tell_sounds(&mut self) {
+        for (host, stream, side) in self.sounds.begun(self.now) {
+            let run = self.hosts[host].run;
+            self.report(host, run, Report::Heard { stream, side });
+        }
+    }
+
+    /// Programs whose relays have heard nobody on a side for long are told so.
+    fn tell_silences(&mut self) {
+        let (relays, hosts) = (&self.relays, &self.hosts);
+        self.sounds
+            .keep(|host, stream| relays.get(host, stream).is_some());
+        let ended = self.sounds.ended(self.now, |host| hosts[host].paused);
+        for ((host, stream, side), since) in ended {
+            let run = self.hosts[host].run;
+            let report = Report::Quiet {
+                stream,
+                side,
+                since,
+            };
+            self.report(host, run, report);
+        }
     }
 
     /// Whether packets of `from` arrive at `to`; counts what the agent hears on the way.

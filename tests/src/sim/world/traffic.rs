@@ -1,10 +1,9 @@
 //! Datagrams and store operations on their way.
 
 use super::{Event, World, kind_of};
-use crate::sim::host::{Host, HostId, Item};
-use crate::sim::network::STORE;
+use crate::sim::host::{AGENT, CALLEE, CALLER, Host, HostId, Item, NODES, STORE};
 use crate::sim::transcript::{brief, call_in};
-use crate::sim::world::{AGENT, CALLEE, CALLER, EPOCH, NODES};
+use crate::sim::world::EPOCH;
 use crate::ua::CallNumber;
 use b2bua_node::store::{Answer, Store, StoreReply, StoreRequest};
 use bytes::Bytes;

@@ -1,10 +1,9 @@
 //! Troubles begin and end: links close, processes die, stand still and go on.
 
 use super::{World, build};
-use crate::sim::host::{Core, HostId, Item};
+use crate::sim::host::{AGENT, Core, HostId, Item, NODES};
 use crate::sim::network::{Links, host_of};
 use crate::sim::plan::{Document, Party, Rules, What};
-use crate::sim::world::{AGENT, NODES};
 use b2bua_node::core::Operator;
 
 impl World {
