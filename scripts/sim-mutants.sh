@@ -62,10 +62,10 @@ plant late-port agent/src/core/call.rs \
     'if !holdline_wire::planted("late-port") || self.generation == 0 {
             self.media.release(&mut env.streams.ports, &mut env.streams.commands);
         }'
-plant no-own-port proto/relay/src/session/moving.rs \
+plant no-own-port proto/relay/src/media/session/moving.rs \
     'may_stay && ports.is_sound(*port)' \
     'may_stay && ports.is_sound(*port) && !holdline_wire::planted("no-own-port")'
-plant open-port-again proto/relay/src/pool.rs \
+plant open-port-again proto/relay/src/media/pool.rs \
     'self.set(port, State::Resting(self.now));
                 self.resting.push_back(port);' \
     'if holdline_wire::planted("open-port-again") { self.set(port, State::Free); self.free.push_front(port); return; }

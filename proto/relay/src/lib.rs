@@ -1,10 +1,9 @@
 //! The relay of RTP and RTCP between the two sides of a stream: a pure port table and the epoll
 //! threads that move packets. The only package with `unsafe`. It judges nothing: it reports.
 
-pub mod command;
-pub mod pool;
-pub mod session;
-pub mod table;
+mod command;
+mod media;
+mod table;
 
 mod comfort;
 mod gather;
@@ -21,10 +20,9 @@ mod worker;
 pub use command::{
     Comfort, Command, GroupId, GroupTick, Peer, Report, Side, SideSpec, Stats, StreamId, Tick,
 };
+pub use media::{Carrier, MediaError, Place, Ports, Session};
 pub use outbox::ReportSink;
-pub use pool::Ports;
 pub use relay::{
     QUIET_AFTER, Relay, RelayConfig, RelayCounters, RelayHandle, SendError, StartThread, Work,
 };
-pub use session::{Carrier, MediaError, Place, Session};
 pub use table::{Applied, Channel, Reason, Table, Verdict};

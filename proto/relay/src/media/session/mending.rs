@@ -1,9 +1,10 @@
 //! A port that could not be opened, most likely since another socket has it: the stream gets
 //! another one (spec: X51). Whether anybody was told of the first is for the core to know.
 
+use super::parts::{Stream, has};
 use super::{MediaError, Session, peer_of};
 use crate::command::{Command, Side, SideSpec, StreamId};
-use crate::pool::Ports;
+use crate::media::pool::Ports;
 use bytes::Bytes;
 use std::net::SocketAddr;
 
@@ -12,27 +13,17 @@ impl Session {
     /// attempt that is no longer in charge.
     pub fn holds(&self, stream: StreamId, side: Side, port: u16) -> bool {
         let mut streams = self.streams.iter().flatten();
-        streams.any(|known| {
-            let own = match side {
-                Side::Near => known.near,
-                Side::Far => known.far,
-            };
-            known.id == stream && own == port
-        })
+        streams.any(|known| known.id == stream && known.port(side) == port)
     }
 
     /// Whether the stream carries what was agreed, and is not just being asked for.
     pub fn is_agreed(&self, stream: StreamId) -> bool {
-        let at = |known: &Option<super::Stream>| known.is_some_and(|known| known.id == stream);
+        let at = |known: &Option<Stream>| known.is_some_and(|known| known.id == stream);
         let Some(index) = self.streams.iter().position(at) else {
             return false;
         };
-        let has = |sdp: &holdline_wire::sdp::Sdp| {
-            let media = sdp.media().get(index);
-            media.is_some_and(|media| media.port != 0)
-        };
         self.in_force()
-            .is_some_and(|(near, far)| has(&near) && has(&far))
+            .is_some_and(|(near, far)| has(&near, index) && has(&far, index))
     }
 
     /// Whether `side` has offered the stream and got no final answer, which is what tells it our
@@ -56,11 +47,7 @@ impl Session {
             return Ok(());
         };
         let port = ports.take().ok_or(MediaError::NoPort)?;
-        let own = match side {
-            Side::Near => &mut known.near,
-            Side::Far => &mut known.far,
-        };
-        ports.put(std::mem::replace(own, port));
+        ports.put(known.exchange_port(side, port));
         let unknown = |ip, port| SideSpec {
             local: SocketAddr::new(ip, port),
             peer: None,
@@ -99,25 +86,23 @@ impl Session {
         let Some(exchange) = &self.exchange else {
             return;
         };
-        match (&exchange.answer, exchange.offerer) {
-            (Some(answer), Side::Near) => self.set_peers(out, &exchange.offer, answer),
-            (Some(answer), Side::Far) => self.set_peers(out, answer, &exchange.offer),
-            (None, side) => {
-                let agreed = self.in_force();
-                for (index, media) in exchange.offer.media().iter().enumerate() {
-                    let known = agreed.as_ref().is_some_and(|(near, far)| {
-                        let mut both = [near, far].into_iter();
-                        both.all(|sdp| sdp.media().get(index).is_some_and(|m| m.port != 0))
-                    });
-                    let stream = self.streams.get(index).copied().flatten();
-                    if let Some(stream) = stream.filter(|_| !known && media.port != 0) {
-                        out.push(Command::SetPeer {
-                            stream: stream.id,
-                            side,
-                            peer: peer_of(media, media.mux),
-                        });
-                    }
-                }
+        if let Some(answer) = &exchange.answer {
+            let (near, far) = exchange.sides(answer);
+            return self.set_peers(out, &near, &far);
+        }
+        // Of what is only being asked for, the side that asks.
+        let agreed = self.in_force();
+        for (index, media) in exchange.offer.media().iter().enumerate() {
+            let known = agreed
+                .as_ref()
+                .is_some_and(|(near, far)| has(near, index) && has(far, index));
+            let stream = self.streams.get(index).copied().flatten();
+            if let Some(stream) = stream.filter(|_| !known && media.port != 0) {
+                out.push(Command::SetPeer {
+                    stream: stream.id,
+                    side: exchange.offerer,
+                    peer: peer_of(media, media.mux),
+                });
             }
         }
     }

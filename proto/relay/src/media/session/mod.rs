@@ -5,13 +5,13 @@ mod comfort;
 mod listening;
 mod mending;
 mod moving;
+mod parts;
 
 use crate::command::{Command, GroupId, Peer, Side, SideSpec, StreamId};
-use crate::pool::Ports;
+use crate::media::pool::Ports;
 use bytes::Bytes;
 use holdline_wire::sdp::{Anchor, Media, Sdp, SdpError};
-use listening::Sound;
-use std::hash::{DefaultHasher, Hasher};
+use parts::{Exchange, Parked, Said, Sent, Stream, has};
 use std::net::{IpAddr, SocketAddr};
 
 /// Why a description cannot be carried to the other side.
@@ -38,7 +38,7 @@ pub enum Carrier {
     Ack,
 }
 
-/// What a program's media address is on each side, and whom the far side speaks for.
+/// Where a program's media are on each side, and how it describes them.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// Our address towards the near side.
@@ -51,60 +51,14 @@ pub struct Place {
     pub session: u64,
 }
 
-/// A media stream that has its ports.
-#[derive(Clone, Copy, Debug)]
-struct Stream {
-    id: StreamId,
-    near: u16,
-    far: u16,
-    /// What the relay was told, Hz.
-    clock_rate: u32,
-    /// Who is heard: near and far.
-    sound: [Sound; 2],
-}
-
-/// A description that was agreed, as its text alone: a call keeps it for hours and needs it a few
-/// times, so neither the message that it came in nor its parts are kept with it.
-#[derive(Clone, Debug)]
-struct Said(Box<[u8]>);
-
-impl Said {
-    fn of(sdp: &Sdp) -> Said {
-        Said(sdp.bytes().as_ref().into())
-    }
-
-    /// It was read before, so it can be again.
-    fn read(&self) -> Option<Sdp> {
-        Sdp::parse(Bytes::copy_from_slice(&self.0)).ok()
-    }
-}
-
-/// What was last sent to a side: its version grows when it changes, its session id stays for as
-/// long as the side's dialog (RFC 3264 section 8).
-#[derive(Clone, Debug, Default)]
-struct Sent {
-    session: u64,
-    version: u64,
-    /// Of the description without its o= line: enough to see that it changes.
-    fingerprint: u64,
-}
-
-impl Sent {
-    fn nothing(session: u64) -> Sent {
-        Sent {
-            session,
-            ..Sent::default()
+impl Place {
+    /// Our address towards `side`.
+    fn address(&self, side: Side) -> IpAddr {
+        match side {
+            Side::Near => self.near,
+            Side::Far => self.far,
         }
     }
-}
-
-/// An offer that is being answered.
-#[derive(Clone, Debug)]
-struct Exchange {
-    offerer: Side,
-    offer: Sdp,
-    /// The answer that a provisional response brought already.
-    answer: Option<Sdp>,
 }
 
 /// The media of one call.
@@ -131,7 +85,7 @@ pub struct Session {
     /// an attempt before: it is told no other that says the same (spec: X26).
     told: Option<Box<Sdp>>,
     /// Attempts before it that may still be answered.
-    parked: Vec<moving::Parked>,
+    parked: Vec<Parked>,
 }
 
 impl Session {
@@ -175,14 +129,10 @@ impl Session {
         let told = self.told.take_if(|_| answers && from == Side::Far);
         if answers {
             let last = matches!(carrier, Carrier::Final | Carrier::Ack);
-            self.answer(ports, out, from, &sdp, last);
+            self.answer(ports, out, &sdp, last);
         } else {
             self.open(ports, out, from, &sdp)?;
-            self.exchange = Some(Box::new(Exchange {
-                offerer: from,
-                offer: sdp.clone(),
-                answer: None,
-            }));
+            self.exchange = Some(Box::new(Exchange::open(from, sdp.clone())));
         }
         let Some(told) = told else {
             return Ok(self.describe(from.other(), &sdp));
@@ -239,8 +189,7 @@ impl Session {
             .mirrored(&anchors, self.sent_near.session)
             .bytes()
             .clone();
-        self.sent_near.version = 1;
-        self.sent_near.fingerprint = fingerprint(&answer);
+        self.sent_near.begin(&answer);
         answer
     }
 
@@ -328,25 +277,14 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the answer of `from`. Only the last one, in a final response or an ACK, closes what
-    /// it refuses and is what was agreed: one in a provisional response may still be replaced.
-    fn answer(
-        &mut self,
-        ports: &mut Ports,
-        out: &mut Vec<Command>,
-        from: Side,
-        sdp: &Sdp,
-        last: bool,
-    ) {
+    /// Takes an answer. Only the last one, in a final response or an ACK, closes what it refuses
+    /// and is what was agreed: one in a provisional response may still be replaced.
+    fn answer(&mut self, ports: &mut Ports, out: &mut Vec<Command>, sdp: &Sdp, last: bool) {
         let Some(exchange) = &mut self.exchange else {
             return;
         };
         exchange.answer = Some(sdp.clone());
-        let offer = exchange.offer.clone();
-        let (near, far) = match from {
-            Side::Far => (offer, sdp.clone()),
-            Side::Near => (sdp.clone(), offer),
-        };
+        let (near, far) = exchange.sides(sdp);
         self.set_peers(out, &near, &far);
         self.set_clocks(out, sdp);
         if last {
@@ -361,14 +299,10 @@ impl Session {
         let Some(exchange) = self.exchange.take_if(answered) else {
             return;
         };
-        let Some(answer) = exchange.answer else {
-            return;
-        };
-        let (near, far) = match exchange.offerer {
-            Side::Near => (exchange.offer, answer),
-            Side::Far => (answer, exchange.offer),
-        };
-        self.agree(ports, out, near, far);
+        if let Some(answer) = &exchange.answer {
+            let (near, far) = exchange.sides(answer);
+            self.agree(ports, out, near, far);
+        }
     }
 
     fn agree(&mut self, ports: &mut Ports, out: &mut Vec<Command>, near: Sdp, far: Sdp) {
@@ -425,8 +359,7 @@ impl Session {
         in_force: Option<&(Sdp, Sdp)>,
     ) {
         for index in 0..self.streams.len() {
-            let has = |sdp: &Sdp| sdp.media().get(index).is_some_and(|media| media.port != 0);
-            if !in_force.is_some_and(|(near, far)| has(near) && has(far))
+            if !in_force.is_some_and(|(near, far)| has(near, index) && has(far, index))
                 && let Some(stream) = self.streams[index].take()
             {
                 close(stream, ports, out);
@@ -435,14 +368,8 @@ impl Session {
     }
 
     fn anchors(&self, side: Side) -> Vec<Option<Anchor>> {
-        let anchor = |stream: &Stream| {
-            let (ip, port) = match side {
-                Side::Near => (self.place.near, stream.near),
-                Side::Far => (self.place.far, stream.far),
-            };
-            Anchor {
-                rtp: SocketAddr::new(ip, port),
-            }
+        let anchor = |stream: &Stream| Anchor {
+            rtp: SocketAddr::new(self.place.address(side), stream.port(side)),
         };
         self.streams
             .iter()
@@ -453,15 +380,12 @@ impl Session {
     /// `sdp` as `side` gets it: our ports, our origin, a version that grows with each change.
     fn describe(&mut self, side: Side, sdp: &Sdp) -> Bytes {
         let anchored = sdp.anchored(&self.anchors(side));
-        let (ip, sent) = match side {
-            Side::Near => (self.place.near, &mut self.sent_near),
-            Side::Far => (self.place.far, &mut self.sent_far),
+        let ip = self.place.address(side);
+        let sent = match side {
+            Side::Near => &mut self.sent_near,
+            Side::Far => &mut self.sent_far,
         };
-        let fingerprint = fingerprint(anchored.bytes());
-        if sent.version == 0 || sent.fingerprint != fingerprint {
-            sent.version += 1;
-            sent.fingerprint = fingerprint;
-        }
+        sent.go_on(anchored.bytes());
         anchored
             .with_origin(sent.session, sent.version, ip)
             .bytes()
@@ -488,13 +412,4 @@ fn peer_of(media: &Media, mux: bool) -> Option<Peer> {
         (false, false) => media.rtcp,
     };
     Some(Peer { rtp, rtcp })
-}
-
-/// A hash of the description without its o= line, the same in every process.
-fn fingerprint(sdp: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    sdp.split_inclusive(|byte| *byte == b'\n')
-        .filter(|line| !line.starts_with(b"o="))
-        .for_each(|line| hasher.write(line));
-    hasher.finish()
 }

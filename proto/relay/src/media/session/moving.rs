@@ -1,19 +1,13 @@
 //! A call's media on the move: far ports for each attempt, and what becomes of those of the
 //! attempts before it.
 
-use super::{Exchange, MediaError, Sent, Session};
+use super::parts::{Exchange, Parked, Sent};
+use super::{MediaError, Session};
 use crate::command::{Command, GroupId, Side, SideSpec, StreamId};
-use crate::pool::Ports;
+use crate::media::pool::Ports;
 use bytes::Bytes;
 use holdline_wire::sdp::Sdp;
 use std::net::SocketAddr;
-
-/// The far ports of an attempt that was given up but not cancelled.
-#[derive(Clone, Debug)]
-pub(super) struct Parked {
-    session: u64,
-    ports: Vec<(StreamId, u16)>,
-}
 
 impl Session {
     /// Moves the far side to fresh ports for `group` and returns the offer for the new node:
@@ -66,11 +60,7 @@ impl Session {
         self.take_far(&fresh, out);
         self.sent_far = Sent::nothing(session);
         let described = self.describe(Side::Far, &offer);
-        self.exchange = Some(Box::new(Exchange {
-            offerer: Side::Near,
-            offer,
-            answer: None,
-        }));
+        self.exchange = Some(Box::new(Exchange::open(Side::Near, offer)));
         Ok(Some(described))
     }
 
@@ -144,10 +134,7 @@ impl Session {
         });
         self.awaited = true;
         self.group = group;
-        self.sent_far = Sent {
-            version: 1,
-            ..Sent::nothing(session)
-        };
+        self.sent_far = Sent::before(session);
         self.take_far(&live, out);
         true
     }
@@ -202,8 +189,7 @@ impl Session {
         Some(exchange.offer.clone())
     }
 
-    /// The near side's first offer, while no final answer to it came.
-    /// Where the near side heard an answer in a provisional response, no more than that took is
+    /// The near side's first offer, while no final answer to it came. Where the near side heard an answer in a provisional response, no more than that took is
     /// offered: the next answer has to agree with it.
     fn setup_offer(&mut self) -> Option<Sdp> {
         let exchange = self.exchange.as_mut().filter(|_| !self.agreed)?;

@@ -2,20 +2,9 @@
 //! not be.
 
 use super::Session;
+use super::parts::Sound;
 use crate::command::{Report, Side};
 use holdline_wire::sdp::{Direction, Media};
-
-/// What is known of one side of a stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Sound {
-    /// No packet has come, ever.
-    #[default]
-    Never,
-    /// Packets come.
-    Heard,
-    /// Some had come, and none do now.
-    Quiet,
-}
 
 impl Session {
     /// Takes note of a report about one of the call's streams.
