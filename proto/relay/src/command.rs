@@ -1,6 +1,5 @@
-//! What the control thread tells the relay, and what the relay tells it.
+//! What the control thread tells the relay. What it hears of it is in `report.rs`.
 
-use holdline_wire::Time;
 use holdline_wire::rtp::Silence;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -127,111 +126,23 @@ pub enum Command {
         /// What silence; `None` withdraws it.
         comfort: Option<Comfort>,
     },
-    /// Closes a stream; answered by [`Report::Removed`].
+    /// Closes a stream; answered by [`Report::Removed`](crate::Report::Removed).
     Remove {
         /// The stream.
         stream: StreamId,
     },
 }
 
-/// Counters of one direction, named by the side on which packets **came in**.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// RTP packets passed on.
-    pub packets: u64,
-    /// RTP payload and header bytes passed on.
-    pub octets: u64,
-    /// Packets that were not passed on (no peer, malformed, wrong source, send failed).
-    pub dropped: u64,
-    /// The longest spacing between two packets that came in.
-    pub longest_gap: Duration,
-}
-
-/// What a group's far sides received since the last tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupTick {
-    /// The group.
-    pub group: GroupId,
-    /// RTP and RTCP packets.
-    pub packets: u32,
-    /// How many different streams they came by.
-    pub streams: u32,
-    /// When the newest came.
-    pub newest: Time,
-    /// The longest wait for one of them, counted from the newest of an earlier tick, zero where
-    /// there is none.
-    pub pause: Duration,
-}
-
-/// Every 10 ms while there is a stream, sooner after a refusal; made after draining the sockets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tick {
-    /// When it was made.
-    pub at: Time,
-    /// How much later than it was due: the relay's own lateness voids silence (spec: X21).
-    pub late: Duration,
-    /// The groups heard since the last tick; a group that is missing was silent.
-    pub groups: Vec<GroupTick>,
-}
-
-/// What the relay tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// The regular report.
-    Tick(Tick),
-    /// ICMP said that nobody listens at a far peer's port: at most four a group and tick, of
-    /// different streams.
-    Refused {
-        /// The group.
-        group: GroupId,
-        /// The stream that met it.
-        stream: StreamId,
-        /// When.
-        at: Time,
-    },
-    /// RTP comes in on this side: for the first time, or again after [`Report::Quiet`].
-    Heard {
-        /// The stream.
-        stream: StreamId,
-        /// The side.
-        side: Side,
-    },
-    /// No RTP has come in on this side for a while, where it had before: told once a silence.
-    Quiet {
-        /// The stream.
-        stream: StreamId,
-        /// The side.
-        side: Side,
-        /// When the last packet came.
-        since: Time,
-    },
-    /// A socket could not be opened; the stream has no such side.
-    BindFailed {
-        /// The stream.
-        stream: StreamId,
-        /// The side.
-        side: Side,
-        /// The RTP address that was asked for.
-        local: SocketAddr,
-        /// The operating system's error number.
-        errno: i32,
-    },
-    /// A move has closed the far side's sockets: their ports can be given out again.
-    Left {
-        /// The stream.
-        stream: StreamId,
-        /// The RTP address that it had.
-        local: SocketAddr,
-    },
-    /// The stream is gone and its ports are free.
-    Removed {
-        /// The stream.
-        stream: StreamId,
-        /// What came in on the near side.
-        near: Stats,
-        /// What came in on the far side.
-        far: Stats,
-        /// The RTP ports of its near and its far side, where they were open.
-        closed: [Option<u16>; 2],
-    },
+impl Command {
+    /// The stream that it is about.
+    pub fn stream(&self) -> StreamId {
+        match *self {
+            Command::Install { stream, .. }
+            | Command::Clock { stream, .. }
+            | Command::SetPeer { stream, .. }
+            | Command::Move { stream, .. }
+            | Command::Comfort { stream, .. }
+            | Command::Remove { stream } => stream,
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! One stream of reports from all relay threads: a tick goes out once each of them has told its
 //! part, so that a group that is missing from it was silent everywhere.
 
-use crate::command::{Report, Tick};
 use crate::outbox::{Outbox, ReportSink, merge};
+use crate::report::{Report, Tick};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Shared by the threads; taken by them at ticks and where something happened, never for a packet.
@@ -68,7 +68,8 @@ impl Gather {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{GroupId, GroupTick};
+    use crate::command::GroupId;
+    use crate::report::GroupTick;
     use holdline_wire::Time;
     use std::sync::mpsc::sync_channel;
     use std::time::Duration;

@@ -3,26 +3,22 @@
 
 mod command;
 mod media;
+mod report;
 mod table;
 
-mod comfort;
 mod gather;
 mod outbox;
 mod port;
 mod ports;
-mod quiet;
 mod relay;
-mod stream;
 mod sys;
-mod tally;
 mod worker;
 
-pub use command::{
-    Comfort, Command, GroupId, GroupTick, Peer, Report, Side, SideSpec, Stats, StreamId, Tick,
-};
+pub use command::{Comfort, Command, GroupId, Peer, Side, SideSpec, StreamId};
 pub use media::{Carrier, MediaError, Place, Ports, Session};
 pub use outbox::ReportSink;
 pub use relay::{
     QUIET_AFTER, Relay, RelayConfig, RelayCounters, RelayHandle, SendError, StartThread, Work,
 };
+pub use report::{GroupTick, Report, Stats, Tick};
 pub use table::{Applied, Channel, Reason, Table, Verdict};

@@ -1,7 +1,8 @@
 //! Reports on their way to a bounded queue: what cannot be told again waits, ticks are merged.
 
-use crate::command::{Report, Side, StreamId, Tick};
-use crate::tally::REFUSED_A_TICK;
+use crate::command::{Side, StreamId};
+use crate::report::{Report, Tick};
+use crate::table::REFUSED_A_TICK;
 use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
@@ -131,7 +132,8 @@ pub(crate) fn merge(waiting: &mut Tick, newer: Tick, streams: fn(u32, u32) -> u3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{GroupId, GroupTick, Stats, StreamId};
+    use crate::command::GroupId;
+    use crate::report::{GroupTick, Stats};
     use holdline_wire::Time;
     use std::sync::mpsc::sync_channel;
     use std::time::Duration;

@@ -6,7 +6,7 @@ use crate::outbox::ReportSink;
 use crate::port::Options;
 use crate::ports::Ports;
 use crate::sys::{Epoll, Waker};
-use crate::table::{Table, stream_of};
+use crate::table::Table;
 use crate::worker::{EVENTS_AT_A_TIME, WAKER, Worker};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -192,7 +192,7 @@ impl RelayHandle {
     /// Queues a command; those of one stream are carried out in order. Never blocks. A removal
     /// wakes nobody: it is carried out with whatever comes next, within 20 ms.
     pub fn send(&self, command: Command) -> Result<(), SendError> {
-        let StreamId(stream) = stream_of(&command);
+        let StreamId(stream) = command.stream();
         let can_wait = matches!(command, Command::Remove { .. });
         let thread = &self.threads[(stream % self.threads.len() as u64) as usize];
         thread

@@ -1,12 +1,13 @@
 //! The thread that moves packets: epoll, the table, commands, and a report every tick.
 
-use crate::command::{Command, Report, Side, SideSpec, StreamId};
+use crate::command::{Command, Side, SideSpec, StreamId};
 use crate::gather::Gather;
 use crate::port::{Received, Sent};
 use crate::ports::{Ports, Token};
 use crate::relay::Shared;
+use crate::report::Report;
 use crate::sys::Epoll;
-use crate::table::{Applied, Channel, Table, Verdict, stream_of};
+use crate::table::{Applied, Channel, Table, Verdict};
 use holdline_wire::Time;
 use std::io;
 use std::sync::Arc;
@@ -219,7 +220,7 @@ impl Worker {
     }
 
     fn command(&mut self, command: &Command) {
-        let stream = stream_of(command);
+        let stream = command.stream();
         let local = |side| self.table.spec(stream, side).map(|spec| spec.local);
         let closed = match command {
             Command::Remove { .. } => [local(Side::Near), local(Side::Far)],

@@ -3,7 +3,8 @@
 
 use super::Session;
 use super::parts::Sound;
-use crate::command::{Report, Side};
+use crate::command::Side;
+use crate::report::Report;
 use holdline_wire::sdp::{Direction, Media};
 
 impl Session {

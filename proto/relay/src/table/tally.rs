@@ -1,7 +1,8 @@
 //! What was heard of each group since the last tick. Never a walk over streams: the groups that
 //! were heard are noted as they are.
 
-use crate::command::{GroupId, GroupTick};
+use crate::command::GroupId;
+use crate::report::GroupTick;
 use holdline_wire::Time;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,11 +13,11 @@ pub(crate) const REFUSED_A_TICK: u8 = 4;
 
 /// Where a group's counters are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place(usize);
+pub(super) struct Place(usize);
 
 /// Counters of all groups that have streams.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(super) struct Tally {
     groups: Vec<Group>,
     by_id: BTreeMap<GroupId, Place>,
     free: Vec<Place>,
@@ -52,7 +53,7 @@ impl Default for Tally {
 
 impl Tally {
     /// A stream joins a group.
-    pub(crate) fn join(&mut self, id: GroupId) -> Place {
+    pub(super) fn join(&mut self, id: GroupId) -> Place {
         if let Some(&place) = self.by_id.get(&id) {
             self.groups[place.0].members += 1;
             return place;
@@ -82,7 +83,7 @@ impl Tally {
     }
 
     /// A stream leaves its group. What it said in this tick still counts.
-    pub(crate) fn leave(&mut self, place: Place) {
+    pub(super) fn leave(&mut self, place: Place) {
         let group = &mut self.groups[place.0];
         group.members -= 1;
         if group.members == 0 && !group.touched {
@@ -96,17 +97,17 @@ impl Tally {
     }
 
     /// Whether `place` is that of `id`.
-    pub(crate) fn is(&self, place: Place, id: GroupId) -> bool {
+    pub(super) fn is(&self, place: Place, id: GroupId) -> bool {
         self.groups[place.0].id == id
     }
 
     /// The number of the tick that is being gathered.
-    pub(crate) fn number(&self) -> u32 {
+    pub(super) fn number(&self) -> u32 {
         self.number
     }
 
     /// A packet came; `first` of its stream in this tick.
-    pub(crate) fn heard(&mut self, place: Place, now: Time, first: bool) {
+    pub(super) fn heard(&mut self, place: Place, now: Time, first: bool) {
         let group = self.touch(place);
         group.packets = group.packets.saturating_add(1);
         group.streams += u32::from(first);
@@ -118,7 +119,7 @@ impl Tally {
 
     /// A packet was refused, `first` of its stream in this tick; the group, if that is worth
     /// telling.
-    pub(crate) fn refused(&mut self, place: Place, first: bool) -> Option<GroupId> {
+    pub(super) fn refused(&mut self, place: Place, first: bool) -> Option<GroupId> {
         let group = self.touch(place);
         let tell = first && group.refused < REFUSED_A_TICK;
         group.refused += u8::from(tell);
@@ -135,7 +136,7 @@ impl Tally {
     }
 
     /// What was heard since the last time, by group.
-    pub(crate) fn take(&mut self) -> Vec<GroupTick> {
+    pub(super) fn take(&mut self) -> Vec<GroupTick> {
         let mut ticks = Vec::with_capacity(self.touched.len());
         while let Some(place) = self.touched.pop() {
             let group = &mut self.groups[place.0];

@@ -2,11 +2,10 @@
 //! next. Only streams that the core named cost anything; the far side's packets cost nothing, since
 //! whether there was one is asked when silence would be due.
 
-use crate::command::{Comfort, Side, StreamId};
-use crate::stream::Stream;
+use crate::command::{Comfort, StreamId};
 use holdline_wire::Time;
 use holdline_wire::deadline::Deadlines;
-use std::collections::HashMap;
+use holdline_wire::rtp::Continuity;
 use std::time::Duration;
 
 /// A stream is looked at again after this long at least, whatever was asked for.
@@ -14,20 +13,20 @@ const REST: Duration = Duration::from_millis(10);
 
 /// The streams that wait, by when each is looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(super) struct Waiting {
     due: Deadlines<StreamId>,
 }
 
 /// What the core asked for a stream, and how far it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Comforting {
+pub(super) struct Comforting {
     comfort: Comfort,
     /// When the next packet is due; `None` while the far side is heard.
     due: Option<Time>,
 }
 
 /// What is due for a stream.
-enum Due {
+pub(super) enum Due {
     /// A packet of so many bytes, and the time to look again.
     Packet(usize, Time),
     /// Nothing until then.
@@ -36,31 +35,30 @@ enum Due {
 
 impl Waiting {
     /// `stream` is looked at as soon as may be.
-    pub(crate) fn begin(&mut self, stream: StreamId) {
+    pub(super) fn begin(&mut self, stream: StreamId) {
         self.due.set(stream, Time::ZERO);
     }
 
     /// `stream` is not looked at any more.
-    pub(crate) fn end(&mut self, stream: StreamId) {
+    pub(super) fn end(&mut self, stream: StreamId) {
         self.due.cancel(stream);
     }
 
     /// When some stream is to be looked at.
-    pub(crate) fn next(&self) -> Option<Time> {
+    pub(super) fn next(&self) -> Option<Time> {
         self.due.next()
     }
 
-    /// The next packet that is due at `now`, written into `packet`. Each stream has one at most,
-    /// so that asking until there is none ends.
-    pub(crate) fn packet(
+    /// The next packet that is due at `now`, as `look` writes it: for which stream, and its
+    /// length. Each stream has one at most, so that asking until there is none ends. `look` says
+    /// `None` where the stream has no need of any.
+    pub(super) fn packet(
         &mut self,
         now: Time,
-        packet: &mut [u8],
-        streams: &mut HashMap<StreamId, Box<Stream>>,
+        mut look: impl FnMut(StreamId) -> Option<Due>,
     ) -> Option<(StreamId, usize)> {
         while let Some(id) = self.due.pop(now) {
-            let stream = streams.get_mut(&id);
-            match stream.and_then(|stream| stream.comfort(now, packet)) {
+            match look(id) {
                 Some(Due::Packet(len, next)) => {
                     self.due.set(id, next);
                     return Some((id, len));
@@ -74,47 +72,46 @@ impl Waiting {
 }
 
 impl Comforting {
-    pub(crate) fn new(comfort: Comfort) -> Comforting {
+    pub(super) fn new(comfort: Comfort) -> Comforting {
         Comforting { comfort, due: None }
     }
 
     /// Whether this was asked for already.
-    pub(crate) fn is(&self, comfort: &Comfort) -> bool {
+    pub(super) fn is(&self, comfort: &Comfort) -> bool {
         self.comfort == *comfort
     }
-}
-
-impl Stream {
-    /// Writes the packet of silence that is due at `now`, if the near side hears nobody. `None`
-    /// where the stream has no need of any.
-    fn comfort(&mut self, now: Time, packet: &mut [u8]) -> Option<Due> {
-        let heard = self.side(Side::Far).last_heard();
-        let listens = self.side(Side::Near).way_out(false).is_some();
-        let steady = self.steady.as_deref_mut()?;
-        let Comforting { comfort, due } = steady.comforting.as_deref_mut()?;
+    /// Writes the packet of silence that is due at `now`, as the next of `media`, if the near side
+    /// `listens` and the far side was not `heard` of late.
+    pub(super) fn look(
+        &mut self,
+        now: Time,
+        heard: Option<Time>,
+        listens: bool,
+        media: &mut Continuity,
+        packet: &mut [u8],
+    ) -> Due {
+        let Comforting { comfort, due } = self;
         let after = comfort.after.max(REST);
-        let spoken = steady.media.payload_type();
+        let spoken = media.payload_type();
         let Some(silence) = comfort.silence(spoken).filter(|_| listens) else {
-            return Some(Due::Later(now + after));
+            return Due::Later(now + after);
         };
         if let Some(last) = heard.filter(|last| now.since(*last) < after) {
             *due = None;
-            return Some(Due::Later(last + after));
+            return Due::Later(last + after);
         }
-        let time = steady.media.silence_time(silence);
+        let time = media.silence_time(silence);
         // In step with what was heard, so that streams keep their distance from each other.
         let at = due.unwrap_or(heard.map_or(now, |last| next_in_step(last, now, time)));
         if at > now {
             *due = Some(at);
-            return Some(Due::Later(at));
+            return Due::Later(at);
         }
         // What was missed is not made up for: the timestamps tell how much it was.
         let next = next_in_step(at, now, time);
         *due = Some(next);
-        let len = steady
-            .media
-            .write_silence(now, silence, comfort.ssrc, packet);
-        Some(len.map_or(Due::Later(next), |len| Due::Packet(len, next)))
+        let len = media.write_silence(now, silence, comfort.ssrc, packet);
+        len.map_or(Due::Later(next), |len| Due::Packet(len, next))
     }
 }
 

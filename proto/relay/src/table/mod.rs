@@ -1,74 +1,36 @@
 //! The port table, pure: which ports belong to which stream, what to do with a packet, what was
 //! counted. The relay's thread and the simulated world push packets through it with their time.
 
-use crate::comfort::{Comforting, Waiting};
-use crate::command::{
-    Comfort, Command, GroupId, Peer, Report, Side, SideSpec, Stats, StreamId, Tick,
-};
-use crate::quiet::Quiet;
-use crate::stream::{Steady, Stream, usable};
-use crate::tally::Tally;
-use holdline_wire::rtp::{Dropped, Header, Malformed, is_rtcp};
-use holdline_wire::{Time, rtcp};
+mod comfort;
+mod kind;
+mod out;
+mod quiet;
+mod side;
+mod steady;
+mod stream;
+mod tally;
+mod verdict;
+
+pub(crate) use tally::REFUSED_A_TICK;
+pub use verdict::{Applied, Channel, Reason, Verdict};
+
+use crate::command::{Comfort, Command, GroupId, Peer, Side, SideSpec, StreamId};
+use crate::report::{Report, Stats, Tick};
+use comfort::Waiting;
+use holdline_wire::Time;
+use holdline_wire::rtp::Dropped;
+use out::usable;
+use quiet::Quiet;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::time::Duration;
+use steady::Steady;
+use stream::Stream;
+use tally::Tally;
 
-/// Which port of a side's pair. With rtcp-mux, RTCP travels by the RTP port (RFC 5761).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Channel {
-    /// The even port.
-    Rtp,
-    /// The port after it.
-    Rtcp,
-}
-
-/// What to do with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Send the first `len` bytes of it, which were rewritten in place.
-    Forward {
-        /// Out of this side.
-        to: Side,
-        /// By this port.
-        channel: Channel,
-        /// Bytes that remain of it.
-        len: usize,
-    },
-    /// Forget it; it was counted.
-    Drop(Reason),
-}
-
-/// Why a packet is not passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// No such stream.
-    UnknownStream,
-    /// The side it came in on has no peer yet, so nobody may send there (spec: X41).
-    NoPeer,
-    /// The other side has no peer yet, or one that takes no RTCP.
-    NoWay,
-    /// The packet itself.
-    Refused(Dropped),
-}
-
-/// What a command did, for whoever owns the sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// Nothing: an unknown stream, or a repetition.
-    Nothing,
-    /// These sides need their sockets opened, then connected to their peers.
-    Open {
-        /// The near side is new.
-        near: bool,
-        /// The far side is new: what was open there is to be closed first.
-        far: bool,
-    },
-    /// The side's sockets need to be connected anew.
-    Connect(Side),
-    /// The stream is gone; this is what had come in on the near and on the far side.
-    Removed(Stats, Stats),
-}
+/// How old a packet may be that is refused.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// All streams of one relay thread.
 #[derive(Debug, Default)]
@@ -80,9 +42,6 @@ pub struct Table {
     quiet: Quiet,
     ignored: u64,
 }
-
-/// How old a packet may be that is refused.
-const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Table {
     /// An empty table.
@@ -112,7 +71,7 @@ impl Table {
     /// Takes a command in and says what it means for the sockets.
     pub fn apply(&mut self, command: &Command) -> Applied {
         if !matches!(command, Command::Install { .. })
-            && !self.streams.contains_key(&stream_of(command))
+            && !self.streams.contains_key(&command.stream())
         {
             self.ignored += 1;
             return Applied::Nothing;
@@ -130,9 +89,9 @@ impl Table {
                 self.install(stream, near, far, group, steady)
             }
             Command::Clock { stream, clock_rate } => {
-                let streams = self.streams.get_mut(&stream);
-                if let Some(steady) = streams.and_then(|stream| stream.steady.as_mut()) {
-                    steady.media.set_clock_rate(clock_rate);
+                let known = self.streams.get_mut(&stream);
+                if let Some(steady) = known.and_then(|stream| stream.steady.as_mut()) {
+                    steady.set_clock_rate(clock_rate);
                 }
                 Applied::Nothing
             }
@@ -144,20 +103,16 @@ impl Table {
     }
 
     fn comfort(&mut self, id: StreamId, comfort: Option<Comfort>) -> Applied {
-        let steady = self.streams.get_mut(&id).and_then(|s| s.steady.as_mut());
-        match (steady, comfort) {
-            (Some(steady), Some(comfort)) => {
-                let known = steady.comforting.as_ref();
-                if !known.is_some_and(|known| known.is(&comfort)) {
-                    steady.comforting = Some(Box::new(Comforting::new(comfort)));
+        let known = self.streams.get_mut(&id);
+        if let Some(steady) = known.and_then(|stream| stream.steady.as_mut()) {
+            if let Some(comfort) = comfort {
+                if steady.begin_comfort(comfort) {
                     self.waiting.begin(id);
                 }
-            }
-            (Some(steady), None) => {
-                steady.comforting = None;
+            } else {
+                steady.end_comfort();
                 self.waiting.end(id);
             }
-            (None, _) => {}
         }
         Applied::Nothing
     }
@@ -165,7 +120,9 @@ impl Table {
     /// Writes the next packet of silence that is due at `now` into `packet`: the stream whose near
     /// side it is for, by the RTP port, and its length. Asked until there is none.
     pub fn silence(&mut self, now: Time, packet: &mut [u8]) -> Option<(StreamId, usize)> {
-        self.waiting.packet(now, packet, &mut self.streams)
+        let streams = &mut self.streams;
+        self.waiting
+            .packet(now, |id| streams.get_mut(&id)?.comfort(now, packet))
     }
 
     /// When to ask for silence.
@@ -183,8 +140,8 @@ impl Table {
         steady: Option<Steady>,
     ) -> Applied {
         let stream = match self.streams.entry(id) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(vacant) => {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
                 vacant.insert(Box::new(Stream::new(self.tally.join(group), steady)))
             }
         };
@@ -274,7 +231,7 @@ impl Table {
     /// Where a side's packets go, by the RTP or the RTCP port. A packet that came from elsewhere
     /// is not for [`Table::handle_packet`]: the sockets are connected (spec: X41).
     pub fn remote(&self, stream: StreamId, side: Side, channel: Channel) -> Option<SocketAddr> {
-        self.streams.get(&stream)?.side(side).remote(channel)
+        out::remote(self.streams.get(&stream)?.side(side).peer?, channel)
     }
 
     /// Judges a packet that came from the peer of `side` by the port `channel`, and rewrites it in
@@ -290,18 +247,14 @@ impl Table {
         let Some(stream) = self.streams.get_mut(&id) else {
             return Verdict::Drop(Reason::UnknownStream);
         };
-        let verdict = stream.handle(now, side, channel, packet);
+        let verdict = stream.pass(now, side, channel, packet);
         let state = stream.side_mut(side);
         if !state.heard && state.last_heard() == Some(now) {
             state.heard = true;
             self.quiet.heard(now, id, side);
         }
         match verdict {
-            Verdict::Forward { len, .. } if !is_rtcp(packet) => {
-                state.stats.packets += 1;
-                state.stats.octets += len as u64;
-            }
-            Verdict::Forward { .. } => {}
+            Verdict::Forward { len, .. } => state.count_passed(len, packet),
             Verdict::Drop(_) => state.stats.dropped += 1,
         }
         let alive = !matches!(
@@ -326,14 +279,8 @@ impl Table {
     /// A packet that came in on `side` and was to be forwarded (`packet` as it was rewritten) could
     /// not be sent.
     pub fn count_unsent(&mut self, stream: StreamId, side: Side, packet: &[u8]) {
-        let Some(stream) = self.streams.get_mut(&stream) else {
-            return;
-        };
-        let stats = &mut stream.side_mut(side).stats;
-        stats.dropped += 1;
-        if !is_rtcp(packet) {
-            stats.packets = stats.packets.saturating_sub(1);
-            stats.octets = stats.octets.saturating_sub(packet.len() as u64);
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.side_mut(side).count_unsent(packet);
         }
     }
 
@@ -387,71 +334,5 @@ impl Table {
             local: state.local?,
             peer: state.peer,
         })
-    }
-}
-
-/// The stream that a command is about.
-pub(crate) fn stream_of(command: &Command) -> StreamId {
-    match *command {
-        Command::Install { stream, .. }
-        | Command::Clock { stream, .. }
-        | Command::SetPeer { stream, .. }
-        | Command::Move { stream, .. }
-        | Command::Comfort { stream, .. }
-        | Command::Remove { stream } => stream,
-    }
-}
-
-impl Stream {
-    fn handle(&mut self, now: Time, side: Side, channel: Channel, packet: &mut [u8]) -> Verdict {
-        if self.side(side).peer.is_none() {
-            return Verdict::Drop(Reason::NoPeer);
-        }
-        let control = channel == Channel::Rtcp || is_rtcp(packet);
-        let checked = if control {
-            rtcp::check_protected(packet)
-        } else {
-            Header::read_protected(packet).map(|_| ())
-        };
-        if let Err(why) = checked {
-            return Verdict::Drop(Reason::Refused(why.into()));
-        }
-        if !control {
-            self.side_mut(side).arrived(now);
-        }
-        let Some(out) = self.side(side.other()).way_out(control) else {
-            return Verdict::Drop(Reason::NoWay);
-        };
-        match self.rewrite(now, side, control, packet) {
-            Ok(len) => Verdict::Forward {
-                to: side.other(),
-                channel: out,
-                len,
-            },
-            Err(why) => Verdict::Drop(Reason::Refused(why)),
-        }
-    }
-
-    /// The length that remains.
-    fn rewrite(
-        &mut self,
-        now: Time,
-        side: Side,
-        control: bool,
-        packet: &mut [u8],
-    ) -> Result<usize, Dropped> {
-        let Some(Steady { media, reports, .. }) = self.steady.as_deref_mut() else {
-            return Ok(packet.len());
-        };
-        match (side, control) {
-            (Side::Far, false) => media.rewrite(now, packet).map(|_| packet.len()),
-            (Side::Far, true) => reports.rewrite_from_far(media, packet),
-            (Side::Near, true) => reports.rewrite_from_near(media, packet),
-            (Side::Near, false) => {
-                let header = Header::read(packet).map_err(|why: Malformed| Dropped::from(why))?;
-                reports.observe(&header);
-                Ok(packet.len())
-            }
-        }
     }
 }

@@ -2,8 +2,9 @@
 //! when it is heard again. A packet of a side that is known to be heard costs one comparison; each
 //! stream is looked at once in a while, never all of them.
 
-use crate::command::{Report, Side, StreamId};
-use crate::stream::Stream;
+use super::stream::Stream;
+use crate::command::{Side, StreamId};
+use crate::report::Report;
 use holdline_wire::Time;
 use holdline_wire::deadline::Deadlines;
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// The streams of which some side is heard, by when each is looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Quiet {
+pub(super) struct Quiet {
     after: Option<Duration>,
     due: Deadlines<StreamId>,
     news: Vec<Report>,
@@ -23,7 +24,7 @@ pub(crate) struct Quiet {
 
 impl Quiet {
     /// Tells of sides that were silent for `after`; of nothing without.
-    pub(crate) fn new(after: Option<Duration>) -> Quiet {
+    pub(super) fn new(after: Option<Duration>) -> Quiet {
         Quiet {
             after,
             ..Quiet::default()
@@ -31,7 +32,7 @@ impl Quiet {
     }
 
     /// A packet came in on a side that was not known to be heard.
-    pub(crate) fn heard(&mut self, now: Time, stream: StreamId, side: Side) {
+    pub(super) fn heard(&mut self, now: Time, stream: StreamId, side: Side) {
         if let Some(after) = self.after {
             self.news.push(Report::Heard { stream, side });
             self.due.set_late(stream, now + after);
@@ -39,17 +40,17 @@ impl Quiet {
     }
 
     /// The stream is gone.
-    pub(crate) fn end(&mut self, stream: StreamId) {
+    pub(super) fn end(&mut self, stream: StreamId) {
         self.due.cancel(stream);
     }
 
     /// When some stream is to be looked at.
-    pub(crate) fn next(&self) -> Option<Time> {
+    pub(super) fn next(&self) -> Option<Time> {
         self.due.next()
     }
 
     /// Looks at the streams whose time has come.
-    pub(crate) fn look(&mut self, now: Time, streams: &mut HashMap<StreamId, Box<Stream>>) {
+    pub(super) fn look(&mut self, now: Time, streams: &mut HashMap<StreamId, Box<Stream>>) {
         let Some(after) = self.after else { return };
         while let Some(due) = self.due.next().filter(|due| *due <= now)
             && let Some(id) = self.due.pop(now)
@@ -86,7 +87,7 @@ impl Quiet {
     }
 
     /// What there is to tell since the last time.
-    pub(crate) fn take(&mut self, reports: &mut Vec<Report>) {
+    pub(super) fn take(&mut self, reports: &mut Vec<Report>) {
         reports.append(&mut self.news);
     }
 }
