@@ -2,23 +2,16 @@
 //! threads that move packets. The only package with `unsafe`. It judges nothing: it reports.
 
 mod command;
+mod io;
 mod media;
 mod report;
 mod table;
 
-mod gather;
-mod outbox;
-mod port;
-mod ports;
-mod relay;
-mod sys;
-mod worker;
-
 pub use command::{Comfort, Command, GroupId, Peer, Side, SideSpec, StreamId};
-pub use media::{Carrier, MediaError, Place, Ports, Session};
-pub use outbox::ReportSink;
-pub use relay::{
-    QUIET_AFTER, Relay, RelayConfig, RelayCounters, RelayHandle, SendError, StartThread, Work,
+pub use io::{
+    QUIET_AFTER, Relay, RelayConfig, RelayCounters, RelayHandle, ReportSink, SendError,
+    StartThread, Work,
 };
+pub use media::{Carrier, MediaError, Place, Ports, Session};
 pub use report::{GroupTick, Report, Stats, Tick};
 pub use table::{Applied, Channel, Reason, Table, Verdict};

@@ -29,7 +29,7 @@ impl ReportSink for Box<dyn FnMut(Report) -> Result<(), Report> + Send> {
 }
 
 /// What was not taken yet.
-pub(crate) struct Outbox {
+pub(super) struct Outbox {
     sink: Box<dyn ReportSink>,
     /// Everything but ticks, in order.
     kept: VecDeque<Report>,
@@ -38,7 +38,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(sink: Box<dyn ReportSink>) -> Outbox {
+    pub(super) fn new(sink: Box<dyn ReportSink>) -> Outbox {
         Outbox {
             sink,
             kept: VecDeque::new(),
@@ -49,7 +49,7 @@ impl Outbox {
 
     /// Takes a report in. A second refusal of a stream says nothing new while the first waits, nor
     /// does a fifth of a group.
-    pub(crate) fn push(&mut self, report: Report) {
+    pub(super) fn push(&mut self, report: Report) {
         match report {
             Report::Tick(tick) => match &mut self.tick {
                 Some(waiting) => {
@@ -77,7 +77,7 @@ impl Outbox {
     }
 
     /// Hands out what there is room for, a tick after what happened before it.
-    pub(crate) fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         while let Some(report) = self.kept.pop_front() {
             if let Err(report) = self.sink.offer(report) {
                 self.kept.push_front(report);
@@ -92,7 +92,7 @@ impl Outbox {
     }
 
     /// How many ticks were merged into a later one.
-    pub(crate) fn merged(&self) -> u64 {
+    pub(super) fn merged(&self) -> u64 {
         self.merged
     }
 }
@@ -109,7 +109,7 @@ fn is_about(report: &Report, stream: StreamId, side: Side) -> bool {
 }
 
 /// Makes `waiting` the report of both; `streams` says how many streams two counts mean.
-pub(crate) fn merge(waiting: &mut Tick, newer: Tick, streams: fn(u32, u32) -> u32) {
+pub(super) fn merge(waiting: &mut Tick, newer: Tick, streams: fn(u32, u32) -> u32) {
     waiting.at = waiting.at.max(newer.at);
     waiting.late = waiting.late.max(newer.late);
     for tick in newer.groups {

@@ -7,14 +7,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An epoll instance and room for what it tells.
-pub(crate) struct Epoll {
+pub(super) struct Epoll {
     fd: OwnedFd,
     events: Vec<libc::epoll_event>,
 }
 
 impl Epoll {
     /// Takes at most `room` events at a time.
-    pub(crate) fn new(room: usize) -> io::Result<Epoll> {
+    pub(super) fn new(room: usize) -> io::Result<Epoll> {
         // SAFETY: no pointer is passed; a descriptor that is returned is ours alone.
         let fd = unsafe {
             let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
@@ -29,18 +29,8 @@ impl Epoll {
         })
     }
 
-    /// One that every wait fails on.
-    #[cfg(test)]
-    pub(crate) fn broken() -> Epoll {
-        let not_epoll = std::fs::File::open("/dev/null").expect("it is always there");
-        Epoll {
-            fd: not_epoll.into(),
-            events: vec![libc::epoll_event { events: 0, u64: 0 }],
-        }
-    }
-
     /// Tells of `fd` as `token` whenever it can be read or has an error. Closing it ends that.
-    pub(crate) fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
+    pub(super) fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: libc::EPOLLIN as u32,
             u64: token,
@@ -57,7 +47,7 @@ impl Epoll {
     }
 
     /// Waits up to `millis` milliseconds; how many tokens there are. A signal counts as none.
-    pub(crate) fn wait(&mut self, millis: i32) -> io::Result<usize> {
+    pub(super) fn wait(&mut self, millis: i32) -> io::Result<usize> {
         // SAFETY: the kernel writes at most `len` events into the buffer, which has that many.
         let count = unsafe {
             libc::epoll_wait(
@@ -77,19 +67,19 @@ impl Epoll {
     }
 
     /// A token of the last wait.
-    pub(crate) fn token(&self, index: usize) -> u64 {
+    pub(super) fn token(&self, index: usize) -> u64 {
         self.events[index].u64
     }
 }
 
 /// Wakes the thread that polls it, with one system call however many ask.
-pub(crate) struct Waker {
+pub(super) struct Waker {
     fd: OwnedFd,
     rung: AtomicBool,
 }
 
 impl Waker {
-    pub(crate) fn new() -> io::Result<Waker> {
+    pub(super) fn new() -> io::Result<Waker> {
         // SAFETY: no pointer is passed; a descriptor that is returned is ours alone.
         unsafe {
             let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
@@ -104,7 +94,7 @@ impl Waker {
     }
 
     /// Makes the descriptor readable. Cannot fail but by overflow, when it is readable anyway.
-    pub(crate) fn wake(&self) {
+    pub(super) fn wake(&self) {
         if self.rung.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -115,7 +105,7 @@ impl Waker {
 
     /// Makes it unreadable again; to be called before what it tells of is looked for, so that a
     /// later wake is not lost.
-    pub(crate) fn clear(&self) {
+    pub(super) fn clear(&self) {
         let mut count = 0_u64;
         // SAFETY: at most eight bytes are written to `count`.
         unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut count).cast(), 8) };
@@ -131,12 +121,12 @@ impl AsRawFd for Waker {
 }
 
 /// Asks for a receive buffer of `bytes`; the kernel doubles it for its own needs and may give less.
-pub(crate) fn set_receive_buffer(socket: &UdpSocket, bytes: u32) -> io::Result<()> {
+pub(super) fn set_receive_buffer(socket: &UdpSocket, bytes: u32) -> io::Result<()> {
     set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)
 }
 
 /// Marks what is sent with a DSCP (RFC 2474), 0 to 63.
-pub(crate) fn set_dscp(socket: &UdpSocket, is_ipv6: bool, dscp: u8) -> io::Result<()> {
+pub(super) fn set_dscp(socket: &UdpSocket, is_ipv6: bool, dscp: u8) -> io::Result<()> {
     let field = u32::from(dscp & 0x3f) << 2;
     match is_ipv6 {
         true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, field),
@@ -164,7 +154,7 @@ fn set_option(socket: &UdpSocket, level: i32, name: i32, value: u32) -> io::Resu
 }
 
 /// Lets the kernel queue what ICMP says of a socket's datagrams, with who said it.
-pub(crate) fn queue_errors(socket: &UdpSocket, is_ipv6: bool) -> io::Result<()> {
+pub(super) fn queue_errors(socket: &UdpSocket, is_ipv6: bool) -> io::Result<()> {
     match is_ipv6 {
         true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
         false => set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1),
@@ -173,18 +163,18 @@ pub(crate) fn queue_errors(socket: &UdpSocket, is_ipv6: bool) -> io::Result<()> 
 
 /// An entry of that queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct QueuedError {
+pub(super) struct QueuedError {
     /// The operating system's error number.
-    pub(crate) errno: i32,
+    pub(super) errno: i32,
     /// Who said it by ICMP; none where this machine did without.
-    pub(crate) by: Option<IpAddr>,
+    pub(super) by: Option<IpAddr>,
 }
 
 /// Room for the control messages of an entry, aligned as they need it: 512 bytes.
 type Control = [u64; 64];
 
 /// Takes the oldest entry; none where there is none.
-pub(crate) fn next_error(socket: &UdpSocket) -> Option<QueuedError> {
+pub(super) fn next_error(socket: &UdpSocket) -> Option<QueuedError> {
     let mut control: Control = [0; 64];
     // SAFETY: all zeroes are a valid `msghdr` without a name and without a payload.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -246,7 +236,7 @@ unsafe fn error_in(error: *const libc::sock_extended_err) -> QueuedError {
 }
 
 /// Takes a connected socket's peer away; its bound address stays.
-pub(crate) fn disconnect(socket: &UdpSocket) -> io::Result<()> {
+pub(super) fn disconnect(socket: &UdpSocket) -> io::Result<()> {
     // SAFETY: all zeroes are a valid `sockaddr_storage`.
     let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     address.ss_family = libc::AF_UNSPEC as libc::sa_family_t;

@@ -1,17 +1,16 @@
 //! Starting and stopping the relay, and talking to it.
 
+use super::epoll::EpollEngine;
+use super::gather::Gather;
+use super::outbox::ReportSink;
+use super::port::Options;
+use super::ticks::Ticks;
+use super::worker::{Shared, Worker};
 use crate::command::{Command, StreamId};
-use crate::gather::Gather;
-use crate::outbox::ReportSink;
-use crate::port::Options;
-use crate::ports::Ports;
-use crate::sys::{Epoll, Waker};
 use crate::table::Table;
-use crate::worker::{EVENTS_AT_A_TIME, WAKER, Worker};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -78,15 +77,6 @@ pub struct RelayCounters {
     pub silence_packets: u64,
 }
 
-/// What a thread and the handle share.
-pub(crate) struct Shared {
-    pub(crate) waker: Waker,
-    pub(crate) stop: AtomicBool,
-    pub(crate) ignored: AtomicU64,
-    pub(crate) unreachable: AtomicU64,
-    pub(crate) silence: AtomicU64,
-}
-
 /// Starts relays.
 #[derive(Debug)]
 pub struct Relay;
@@ -149,16 +139,7 @@ impl Thread {
         number: usize,
         gather: Arc<Gather>,
     ) -> io::Result<Thread> {
-        let epoll = Epoll::new(EVENTS_AT_A_TIME)?;
-        let waker = Waker::new()?;
-        epoll.add(waker.as_raw_fd(), WAKER)?;
-        let shared = Arc::new(Shared {
-            waker,
-            stop: AtomicBool::new(false),
-            ignored: AtomicU64::new(0),
-            unreachable: AtomicU64::new(0),
-            silence: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new()?);
         let (commands, receiver) = sync_channel(config.queue.max(1));
         let options = Options {
             receive_buffer: config.receive_buffer,
@@ -167,16 +148,14 @@ impl Thread {
         let worker = Worker {
             thread: number,
             table: Table::with_quiet_after(config.quiet_after),
-            ports: Ports::new(options),
-            epoll,
+            engine: EpollEngine::new(&shared.waker, options)?,
             commands: receiver,
             gather,
             reports: Vec::new(),
             shared: Arc::clone(&shared),
             epoch: config.epoch,
-            tick: config.tick.map(|tick| tick.max(Duration::from_millis(1))),
             // One tick is the sum of all threads, so with several none may pause by itself.
-            pauses: config.threads <= 1,
+            ticks: Ticks::new(config.tick.map(at_least_1_ms), config.threads <= 1),
             more_commands: false,
         };
         let thread = start("holdline-relay", Box::new(move || worker.run()))?;
@@ -186,6 +165,11 @@ impl Thread {
             thread: Some(thread),
         })
     }
+}
+
+/// More often a thread would do nothing else.
+fn at_least_1_ms(tick: Duration) -> Duration {
+    tick.max(Duration::from_millis(1))
 }
 
 impl RelayHandle {

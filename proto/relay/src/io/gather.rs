@@ -1,12 +1,12 @@
 //! One stream of reports from all relay threads: a tick goes out once each of them has told its
 //! part, so that a group that is missing from it was silent everywhere.
 
-use crate::outbox::{Outbox, ReportSink, merge};
+use super::outbox::{Outbox, ReportSink, merge};
 use crate::report::{Report, Tick};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Shared by the threads; taken by them at ticks and where something happened, never for a packet.
-pub(crate) struct Gather(Mutex<Gathered>);
+pub(super) struct Gather(Mutex<Gathered>);
 
 struct Gathered {
     outbox: Outbox,
@@ -16,7 +16,7 @@ struct Gathered {
 }
 
 impl Gather {
-    pub(crate) fn new(sink: Box<dyn ReportSink>, threads: usize) -> Gather {
+    pub(super) fn new(sink: Box<dyn ReportSink>, threads: usize) -> Gather {
         let outbox = Outbox::new(sink);
         Gather(Mutex::new(Gathered {
             outbox,
@@ -26,7 +26,7 @@ impl Gather {
     }
 
     /// Takes over what happened in a thread.
-    pub(crate) fn push(&self, reports: &mut Vec<Report>) {
+    pub(super) fn push(&self, reports: &mut Vec<Report>) {
         let mut gathered = self.lock();
         for report in reports.drain(..) {
             gathered.outbox.push(report);
@@ -35,7 +35,7 @@ impl Gather {
     }
 
     /// Takes over a thread's part of a tick.
-    pub(crate) fn tick(&self, thread: usize, tick: Tick) {
+    pub(super) fn tick(&self, thread: usize, tick: Tick) {
         let mut guard = self.lock();
         let gathered = &mut *guard;
         match &mut gathered.tick {
@@ -55,7 +55,7 @@ impl Gather {
     }
 
     /// How many ticks were merged into a later one for want of room.
-    pub(crate) fn merged(&self) -> u64 {
+    pub(super) fn merged(&self) -> u64 {
         self.lock().outbox.merged()
     }
 

@@ -1,77 +1,91 @@
-//! The thread that moves packets: epoll, the table, commands, and a report every tick.
+//! The thread that moves packets: its engine, the table, commands, and a report every tick.
 
+use super::engine::{Engine, Event, Received, Sent, Token};
+use super::gather::Gather;
+use super::sys::Waker;
+use super::ticks::Ticks;
 use crate::command::{Command, Side, SideSpec, StreamId};
-use crate::gather::Gather;
-use crate::port::{Received, Sent};
-use crate::ports::{Ports, Token};
-use crate::relay::Shared;
 use crate::report::Report;
-use crate::sys::Epoll;
 use crate::table::{Applied, Channel, Table, Verdict};
 use holdline_wire::Time;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-/// The token of the waker; no port has it.
-pub(crate) const WAKER: u64 = u64::MAX;
 /// Commands taken at a time, so that packets wait for no more than their socket calls: about 1 ms.
 const COMMANDS_AT_A_TIME: usize = 16;
-/// The timeout with which epoll waits for a command only.
-const FOREVER: i32 = -1;
 /// How often commands are looked for while there are streams: their removal wakes nobody, and
 /// its ports wait for it.
 const REMOVALS: Duration = Duration::from_millis(20);
-/// How soon after a refusal the next tick is: whether anything else is heard of the group decides.
-const AFTER_REFUSAL: Duration = Duration::from_millis(4);
-/// Events taken at a time.
-pub(crate) const EVENTS_AT_A_TIME: usize = 256;
 /// Rounds of events after which a tick that is due is made even if more packets wait.
 const ROUNDS_BEFORE_TICK: usize = 32;
 /// Longer than any packet that passes: a datagram of an Ethernet, and room to see that it fits.
 const BUFFER: usize = 2048;
 
-/// One of the relay's threads.
-pub(crate) struct Worker {
-    /// Its number, from 0.
-    pub(crate) thread: usize,
-    pub(crate) table: Table,
-    pub(crate) ports: Ports,
-    pub(crate) epoll: Epoll,
-    pub(crate) commands: Receiver<Command>,
-    pub(crate) gather: Arc<Gather>,
-    /// What happened in this turn.
-    pub(crate) reports: Vec<Report>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) epoch: Instant,
-    pub(crate) tick: Option<Duration>,
-    /// Whether ticks stop while there is no stream: an idle program sleeps.
-    pub(crate) pauses: bool,
-    /// Commands may be left in the queue though the waker was cleared.
-    pub(crate) more_commands: bool,
+/// What a thread shares with whoever talks to it.
+pub(super) struct Shared {
+    /// Wakes the thread.
+    pub(super) waker: Waker,
+    /// Whether it is to end.
+    pub(super) stop: AtomicBool,
+    /// Commands that named an unknown stream.
+    pub(super) ignored: AtomicU64,
+    /// Sockets that could not be connected to their peer.
+    pub(super) unreachable: AtomicU64,
+    /// Packets of silence sent.
+    pub(super) silence: AtomicU64,
 }
 
-impl Worker {
-    /// Runs until it is told to stop. An error where epoll fails: nothing is heard from then on, and
-    /// that is nobody's silence but ours.
-    pub(crate) fn run(mut self) -> io::Result<()> {
-        let mut due = self.next_due().filter(|_| !self.pauses);
+impl Shared {
+    pub(super) fn new() -> io::Result<Shared> {
+        Ok(Shared {
+            waker: Waker::new()?,
+            stop: AtomicBool::new(false),
+            ignored: AtomicU64::new(0),
+            unreachable: AtomicU64::new(0),
+            silence: AtomicU64::new(0),
+        })
+    }
+}
+
+/// One of the relay's threads.
+pub(super) struct Worker<E> {
+    /// Its number, from 0.
+    pub(super) thread: usize,
+    pub(super) table: Table,
+    pub(super) engine: E,
+    pub(super) commands: Receiver<Command>,
+    pub(super) gather: Arc<Gather>,
+    /// What happened in this turn.
+    pub(super) reports: Vec<Report>,
+    pub(super) shared: Arc<Shared>,
+    /// What its time counts from.
+    pub(super) epoch: Instant,
+    pub(super) ticks: Ticks,
+    /// Commands may be left in the queue though the waker was cleared.
+    pub(super) more_commands: bool,
+}
+
+impl<E: Engine> Worker<E> {
+    /// Runs until it is told to stop. An error where the engine fails: nothing is heard from then
+    /// on, and that is nobody's silence but ours.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        self.ticks.begin(self.now());
         let mut removals_due = self.now() + REMOVALS;
         let mut buffer = [0; BUFFER];
         while !self.shared.stop.load(Ordering::Acquire) {
             let removals = (!self.table.is_empty()).then_some(removals_due);
             let wake = [
-                due,
+                self.ticks.due(),
                 self.table.silence_due(),
                 self.table.listen_due(),
                 removals,
             ];
             let timeout = match wake.into_iter().flatten().min() {
-                _ if self.more_commands => 0,
-                Some(at) => self.millis_until(at),
-                None => FOREVER,
+                _ if self.more_commands => Some(Duration::ZERO),
+                at => at.map(|at| at.since(self.now())),
             };
             self.turn(timeout, &mut buffer)?;
             self.send_silence(&mut buffer);
@@ -83,23 +97,20 @@ impl Worker {
             if self.more_commands {
                 self.take_commands();
             }
-            if due.is_none() && !self.table.is_empty() {
-                due = self.next_due();
+            if self.ticks.due().is_none() && !self.table.is_empty() {
+                self.ticks.resume(self.now());
             }
-            if self
-                .reports
-                .iter()
-                .any(|report| matches!(report, Report::Refused { .. }))
-            {
-                due = due.map(|at| at.min(self.now() + AFTER_REFUSAL));
+            let is_refusal = |report: &Report| matches!(report, Report::Refused { .. });
+            if self.reports.iter().any(is_refusal) {
+                self.ticks.hurry(self.now());
             }
-            if let Some(at) = due.filter(|at| self.now() >= *at) {
+            if let Some(due) = self.ticks.due().filter(|due| self.now() >= *due) {
                 for _ in 0..ROUNDS_BEFORE_TICK {
-                    if self.turn(0, &mut buffer)? == 0 {
+                    if self.turn(Some(Duration::ZERO), &mut buffer)? == 0 {
                         break;
                     }
                 }
-                due = self.report(at);
+                self.report(due);
             }
             if !self.reports.is_empty() {
                 self.gather.push(&mut self.reports);
@@ -112,48 +123,43 @@ impl Worker {
         Time::from_nanos(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// Rounded up: waking early would only mean to wait again.
-    fn millis_until(&self, due: Time) -> i32 {
-        let nanos = due.since(self.now()).as_nanos();
-        i32::try_from(nanos.div_ceil(1_000_000)).unwrap_or(i32::MAX)
-    }
-
     /// Waits, then takes one packet from each port that has some; how many there were.
-    fn turn(&mut self, millis: i32, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.epoll.wait(millis).map_err(|error| {
-            io::Error::new(error.kind(), format!("epoll of the media ports: {error}"))
-        })?;
+    fn turn(&mut self, timeout: Option<Duration>, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.engine.wait(timeout)?;
         let now = self.now();
-        for index in 0..count {
-            match self.epoll.token(index) {
-                WAKER => {
+        for number in 0..count {
+            match self.engine.event(number) {
+                Event::Woken => {
                     self.shared.waker.clear();
                     self.more_commands = true;
                 }
-                bits => self.read(now, Token::new(bits), buffer),
+                Event::Port(port) => self.read(now, port, buffer),
             }
         }
         Ok(count)
     }
 
-    fn read(&mut self, now: Time, token: Token, buffer: &mut [u8]) {
+    fn read(&mut self, now: Time, port: Token, buffer: &mut [u8]) {
         let Token {
             slot,
             side,
             channel,
-        } = token;
-        let (Some(stream), Some(port)) = (
-            self.ports.stream(slot),
-            self.ports.port(slot, side, channel),
-        ) else {
+        } = port;
+        let Some(stream) = self.engine.stream(slot) else {
             return;
         };
-        match port.receive(buffer) {
+        match self.engine.receive(port, buffer) {
             Received::Packet(len) => {
                 let packet = &mut buffer[..len];
                 let verdict = self.table.handle_packet(now, stream, side, channel, packet);
                 if let Verdict::Forward { to, channel, len } = verdict {
-                    self.send(now, slot, stream, to, channel, &packet[..len]);
+                    let side = to;
+                    let out = Token {
+                        slot,
+                        side,
+                        channel,
+                    };
+                    self.send(now, stream, out, &packet[..len]);
                 }
             }
             Received::Foreign => self.table.count_dropped(stream, side),
@@ -162,22 +168,13 @@ impl Worker {
         }
     }
 
-    fn send(
-        &mut self,
-        now: Time,
-        slot: usize,
-        stream: StreamId,
-        to: Side,
-        channel: Channel,
-        packet: &[u8],
-    ) {
-        let port = self.ports.port(slot, to, channel);
-        let sent = port.map_or(Sent::No { refused: false }, |port| port.send(packet));
+    fn send(&mut self, now: Time, stream: StreamId, port: Token, packet: &[u8]) {
+        let sent = self.engine.send(port, packet);
         if let Sent::No { .. } = sent {
-            self.table.count_unsent(stream, to.other(), packet);
+            self.table.count_unsent(stream, port.side.other(), packet);
         }
         if let Sent::Yes { refused: true } | Sent::No { refused: true } = sent {
-            self.refused(now, stream, to, channel);
+            self.refused(now, stream, port.side, port.channel);
         }
     }
 
@@ -189,9 +186,12 @@ impl Worker {
         }
         let mut sent = 0;
         while let Some((stream, len)) = self.table.silence(now, buffer) {
-            let slot = self.ports.slot_of(stream);
-            let port = slot.and_then(|slot| self.ports.port(slot, Side::Near, Channel::Rtp));
-            let done = port.map(|port| port.send(&buffer[..len]));
+            let port = self.engine.slot(stream).map(|slot| Token {
+                slot,
+                side: Side::Near,
+                channel: Channel::Rtp,
+            });
+            let done = port.map(|port| self.engine.send(port, &buffer[..len]));
             sent += u64::from(matches!(done, Some(Sent::Yes { .. })));
         }
         self.shared.silence.fetch_add(sent, Ordering::Relaxed);
@@ -244,7 +244,7 @@ impl Worker {
             }
             Applied::Connect(side) => self.connect(stream, side),
             Applied::Removed(near, far) => {
-                self.ports.close(stream);
+                self.engine.close(stream);
                 self.reports.push(Report::Removed {
                     stream,
                     near,
@@ -262,7 +262,7 @@ impl Worker {
         let Some(SideSpec { local, .. }) = self.table.spec(stream, side) else {
             return;
         };
-        match self.ports.open(&self.epoll, stream, side, local) {
+        match self.engine.open(stream, side, local) {
             Ok(()) => self.connect(stream, side),
             Err(error) => {
                 self.table.close_side(stream, side);
@@ -282,20 +282,15 @@ impl Worker {
     fn connect(&mut self, stream: StreamId, side: Side) {
         for channel in [Channel::Rtp, Channel::Rtcp] {
             let peer = self.table.remote(stream, side, channel);
-            if self.ports.connect(stream, side, channel, peer).is_err() {
+            if self.engine.connect(stream, side, channel, peer).is_err() {
                 self.shared.unreachable.fetch_add(1, Ordering::Relaxed);
                 self.table.unreachable(stream, side);
             }
         }
     }
 
-    /// When the next tick is, counted from now.
-    fn next_due(&self) -> Option<Time> {
-        Some(self.now() + self.tick?)
-    }
-
-    /// Reports on the tick that was due; when the next one is.
-    fn report(&mut self, due: Time) -> Option<Time> {
+    /// Makes the tick that was due.
+    fn report(&mut self, due: Time) {
         let at = self.now();
         let tick = self.table.tick(at, at.since(due));
         // What happened before the tick goes before it.
@@ -303,60 +298,80 @@ impl Worker {
             self.gather.push(&mut self.reports);
         }
         self.gather.tick(self.thread, tick);
-        if self.pauses && self.table.is_empty() {
-            return None;
-        }
-        let next = due + self.tick?;
-        // After a pause the ticks that were missed are not made up for.
-        if next > at {
-            Some(next)
-        } else {
-            self.next_due()
-        }
+        self.ticks.made(at, !self.table.is_empty());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::Options;
-    use crate::sys::Waker;
-    use std::sync::atomic::{AtomicBool, AtomicU64};
+    use std::net::SocketAddr;
     use std::sync::mpsc::sync_channel;
+
+    /// An engine without ports that fails.
+    struct Broken;
+
+    impl Engine for Broken {
+        fn wait(&mut self, _: Option<Duration>) -> io::Result<usize> {
+            Err(io::Error::other("the reason"))
+        }
+
+        fn event(&self, _: usize) -> Event {
+            Event::Woken
+        }
+
+        fn stream(&self, _: usize) -> Option<StreamId> {
+            None
+        }
+
+        fn slot(&self, _: StreamId) -> Option<usize> {
+            None
+        }
+
+        fn receive(&self, _: Token, _: &mut [u8]) -> Received {
+            Received::Nothing
+        }
+
+        fn send(&self, _: Token, _: &[u8]) -> Sent {
+            Sent::No { refused: false }
+        }
+
+        fn open(&mut self, _: StreamId, _: Side, _: SocketAddr) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn connect(
+            &mut self,
+            _: StreamId,
+            _: Side,
+            _: Channel,
+            _: Option<SocketAddr>,
+        ) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn close(&mut self, _: StreamId) {}
+    }
 
     /// It used to be taken for the silence of everybody, at full load.
     // spec: X52
     #[test]
-    fn epoll_that_fails_ends_the_thread_with_the_reason() {
+    fn an_engine_that_fails_ends_the_thread_with_the_reason() {
         let (_commands, commands) = sync_channel(1);
         let (reports, heard) = sync_channel(1000);
-        let shared = Shared {
-            waker: Waker::new().unwrap(),
-            stop: AtomicBool::new(false),
-            ignored: AtomicU64::new(0),
-            unreachable: AtomicU64::new(0),
-            silence: AtomicU64::new(0),
-        };
-        let options = Options {
-            receive_buffer: 0,
-            dscp: None,
-        };
         let worker = Worker {
             thread: 0,
             table: Table::new(),
-            ports: Ports::new(options),
-            epoll: Epoll::broken(),
+            engine: Broken,
             commands,
             gather: Arc::new(Gather::new(Box::new(reports), 1)),
             reports: Vec::new(),
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new().unwrap()),
             epoch: Instant::now(),
-            tick: Some(Duration::from_millis(10)),
-            pauses: false,
+            ticks: Ticks::new(Some(Duration::from_millis(10)), false),
             more_commands: false,
         };
-        let error = worker.run().unwrap_err().to_string();
-        assert!(error.starts_with("epoll of the media ports: "), "{error}");
+        assert_eq!(worker.run().unwrap_err().to_string(), "the reason");
         assert!(heard.try_iter().next().is_none(), "nobody was silent");
     }
 }

@@ -1,15 +1,18 @@
 //! One bound UDP port and its peer.
 
-use crate::sys;
+use super::engine::{Received, Sent};
+use super::sys;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 
 /// How the sockets are set up.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    pub(crate) receive_buffer: u32,
-    pub(crate) dscp: Option<u8>,
+pub(super) struct Options {
+    /// Bytes.
+    pub(super) receive_buffer: u32,
+    /// 0 to 63; `None` leaves it.
+    pub(super) dscp: Option<u8>,
 }
 
 /// Entries of the queue of ICMP errors taken at a time; more are taken next time.
@@ -17,41 +20,14 @@ const ERRORS_AT_A_TIME: usize = 32;
 
 /// A port of the relay: bound from the start, connected once its peer is known.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub(super) struct Port {
     socket: UdpSocket,
     peer: Option<SocketAddr>,
 }
 
-/// What a read brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Received {
-    /// A packet of the peer, so long.
-    Packet(usize),
-    /// Something that is not to be taken: from elsewhere, or too long.
-    Foreign,
-    /// The peer's port is closed, in its own words.
-    Refused,
-    /// Nothing.
-    Nothing,
-}
-
-/// What became of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    /// It left. An earlier one may have been refused.
-    Yes {
-        /// By the peer itself.
-        refused: bool,
-    },
-    /// It did not.
-    No {
-        /// An earlier one was, by the peer itself.
-        refused: bool,
-    },
-}
-
 impl Port {
-    pub(crate) fn open(local: SocketAddr, options: Options) -> io::Result<Port> {
+    /// Binds `local`; an error also where an option cannot be set.
+    pub(super) fn open(local: SocketAddr, options: Options) -> io::Result<Port> {
         let socket = UdpSocket::bind(local)?;
         socket.set_nonblocking(true)?;
         sys::set_receive_buffer(&socket, options.receive_buffer)?;
@@ -63,7 +39,7 @@ impl Port {
     }
 
     /// Talks to `peer` only from now on, or to nobody.
-    pub(crate) fn connect(&mut self, peer: Option<SocketAddr>) -> io::Result<()> {
+    pub(super) fn connect(&mut self, peer: Option<SocketAddr>) -> io::Result<()> {
         if peer == self.peer {
             return Ok(());
         }
@@ -83,7 +59,7 @@ impl Port {
 
     /// Reads one packet. What was queued before the socket was connected may be anyone's, so the
     /// sender is compared all the same (spec: X41).
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Received {
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> Received {
         match self.socket.recv_from(buffer) {
             Ok((len, from)) if self.peer == Some(from) && len < buffer.len() => {
                 Received::Packet(len)
@@ -111,7 +87,7 @@ impl Port {
 
     /// Sends one packet. A pending ICMP error makes the send fail unsent and is gone after it, so
     /// it is tried once more.
-    pub(crate) fn send(&self, packet: &[u8]) -> Sent {
+    pub(super) fn send(&self, packet: &[u8]) -> Sent {
         if self.peer.is_none() {
             return Sent::No { refused: false };
         }

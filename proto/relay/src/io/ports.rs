@@ -1,13 +1,12 @@
-//! All open ports of a relay thread, by stream and by the token that epoll returns.
+//! All open ports of a relay thread, by stream and by the slot that their events name.
 
+use super::engine::Token;
+use super::port::{Options, Port};
 use crate::command::{Side, StreamId};
-use crate::port::{Options, Port};
-use crate::sys::Epoll;
 use crate::table::Channel;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 
 /// The ports of one stream: two a side.
 struct Quad {
@@ -16,48 +15,21 @@ struct Quad {
 }
 
 /// Open ports.
-pub(crate) struct Ports {
+pub(super) struct OpenPorts {
     quads: Vec<Option<Quad>>,
     free: Vec<usize>,
     by_stream: HashMap<StreamId, usize>,
     options: Options,
 }
 
-/// Which port an event is about.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Token {
-    pub(crate) slot: usize,
-    pub(crate) side: Side,
-    pub(crate) channel: Channel,
-}
-
-impl Token {
-    pub(crate) fn new(bits: u64) -> Token {
-        let side = if bits & 2 == 0 { Side::Near } else { Side::Far };
-        let channel = if bits & 1 == 0 {
-            Channel::Rtp
-        } else {
-            Channel::Rtcp
-        };
-        Token {
-            slot: (bits >> 2) as usize,
-            side,
-            channel,
-        }
-    }
-
-    fn bits(self) -> u64 {
-        (self.slot as u64) << 2 | index(self.side, self.channel) as u64
-    }
-}
-
 fn index(side: Side, channel: Channel) -> usize {
     (side as usize) << 1 | channel as usize
 }
 
-impl Ports {
-    pub(crate) fn new(options: Options) -> Ports {
-        Ports {
+impl OpenPorts {
+    /// None yet; they will have these options.
+    pub(super) fn new(options: Options) -> OpenPorts {
+        OpenPorts {
             quads: Vec::new(),
             free: Vec::new(),
             by_stream: HashMap::new(),
@@ -65,16 +37,17 @@ impl Ports {
         }
     }
 
-    /// Opens both ports of a side, unconnected; what was open there is closed first.
-    pub(crate) fn open(
+    /// Opens both ports of a side, unconnected, and has each watched by `watch`; what was open
+    /// there is closed first.
+    pub(super) fn open(
         &mut self,
-        epoll: &Epoll,
         stream: StreamId,
         side: Side,
         rtp: SocketAddr,
+        watch: impl Fn(&Port, Token) -> io::Result<()>,
     ) -> io::Result<()> {
         self.close_side(stream, side);
-        let slot = self.slot(stream);
+        let slot = self.take_slot(stream);
         let next = rtp
             .port()
             .checked_add(1)
@@ -84,15 +57,12 @@ impl Ports {
         let mut pair = [None, None];
         for (channel, local) in [(Channel::Rtp, rtp), (Channel::Rtcp, rtcp)] {
             let port = Port::open(local, self.options)?;
-            epoll.add(
-                port.as_raw_fd(),
-                Token {
-                    slot,
-                    side,
-                    channel,
-                }
-                .bits(),
-            )?;
+            let token = Token {
+                slot,
+                side,
+                channel,
+            };
+            watch(&port, token)?;
             pair[channel as usize] = Some(port);
         }
         if let Some(quad) = &mut self.quads[slot] {
@@ -103,7 +73,8 @@ impl Ports {
         Ok(())
     }
 
-    fn slot(&mut self, stream: StreamId) -> usize {
+    /// The slot of the stream, a new one where it has none.
+    fn take_slot(&mut self, stream: StreamId) -> usize {
         if let Some(&slot) = self.by_stream.get(&stream) {
             return slot;
         }
@@ -125,48 +96,57 @@ impl Ports {
         slot
     }
 
-    pub(crate) fn close_side(&mut self, stream: StreamId, side: Side) {
-        let slot = self.by_stream.get(&stream);
-        if let Some(quad) = slot.and_then(|&slot| self.quads[slot].as_mut()) {
-            quad.ports[index(side, Channel::Rtp)] = None;
-            quad.ports[index(side, Channel::Rtcp)] = None;
+    fn close_side(&mut self, stream: StreamId, side: Side) {
+        for channel in [Channel::Rtp, Channel::Rtcp] {
+            if let Some(port) = self.place(stream, side, channel) {
+                *port = None;
+            }
         }
     }
 
     /// Closes all ports of a stream.
-    pub(crate) fn close(&mut self, stream: StreamId) {
+    pub(super) fn close(&mut self, stream: StreamId) {
         if let Some(slot) = self.by_stream.remove(&stream) {
             self.quads[slot] = None;
             self.free.push(slot);
         }
     }
 
-    pub(crate) fn connect(
+    /// Where a port of the stream is, or would be.
+    fn place(
         &mut self,
         stream: StreamId,
         side: Side,
         channel: Channel,
-        peer: Option<SocketAddr>,
-    ) -> io::Result<()> {
-        let slot = self.by_stream.get(&stream);
-        let quad = slot.and_then(|&slot| self.quads[slot].as_mut());
-        match quad.and_then(|quad| quad.ports[index(side, channel)].as_mut()) {
-            Some(port) => port.connect(peer),
-            None => Ok(()),
-        }
+    ) -> Option<&mut Option<Port>> {
+        let slot = *self.by_stream.get(&stream)?;
+        let quad = self.quads[slot].as_mut()?;
+        Some(&mut quad.ports[index(side, channel)])
     }
 
-    /// The stream in a slot.
+    /// A port of the stream, where it is open.
+    pub(super) fn port_mut(
+        &mut self,
+        stream: StreamId,
+        side: Side,
+        channel: Channel,
+    ) -> Option<&mut Port> {
+        self.place(stream, side, channel)?.as_mut()
+    }
+
     /// Where the ports of a stream are.
-    pub(crate) fn slot_of(&self, stream: StreamId) -> Option<usize> {
+    pub(super) fn slot(&self, stream: StreamId) -> Option<usize> {
         self.by_stream.get(&stream).copied()
     }
 
-    pub(crate) fn stream(&self, slot: usize) -> Option<StreamId> {
+    /// The stream in a slot.
+    pub(super) fn stream(&self, slot: usize) -> Option<StreamId> {
         Some(self.quads.get(slot)?.as_ref()?.stream)
     }
 
-    pub(crate) fn port(&self, slot: usize, side: Side, channel: Channel) -> Option<&Port> {
-        self.quads.get(slot)?.as_ref()?.ports[index(side, channel)].as_ref()
+    /// The port that a token names, where it is open.
+    pub(super) fn port(&self, token: Token) -> Option<&Port> {
+        let quad = self.quads.get(token.slot)?.as_ref()?;
+        quad.ports[index(token.side, token.channel)].as_ref()
     }
 }
