@@ -1,5 +1,6 @@
 //! The relay of RTP and RTCP between the two sides of a stream: a pure port table and the epoll
-//! threads that move packets. The only package with `unsafe`. It judges nothing: it reports.
+//! threads that move packets. It judges nothing: it reports.
+#![forbid(unsafe_code)]
 
 mod command;
 mod io;

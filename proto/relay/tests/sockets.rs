@@ -4,6 +4,7 @@ mod support;
 
 use holdline_relay::{Command, GroupId, Peer, Report, Side, SideSpec, StreamId};
 use holdline_wire::rtp::Header;
+use nix::errno::Errno;
 use std::net::UdpSocket;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
@@ -447,7 +448,7 @@ fn ports_are_refused_when_taken_and_free_when_removed() {
     });
     assert_eq!(
         (side, local, errno),
-        (Side::Far, bench.at(4100), libc::EADDRINUSE)
+        (Side::Far, bench.at(4100), Errno::EADDRINUSE as i32)
     );
     assert!(UdpSocket::bind(bench.at(4100)).is_ok(), "not half a side");
     assert!(

@@ -2,13 +2,14 @@
 
 mod engine;
 mod epoll;
+mod faults;
 mod gather;
 mod outbox;
 mod port;
 mod ports;
 mod relay;
-mod sys;
 mod ticks;
+mod waker;
 mod worker;
 
 pub use outbox::ReportSink;

@@ -1,17 +1,20 @@
 //! One bound UDP port and its peer.
 
 use super::engine::{Received, Sent};
-use super::sys;
+use super::faults;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{SockaddrIn, connect, setsockopt, sockopt};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// How the sockets are set up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
-    /// Bytes.
+    /// Bytes; the kernel doubles them for its own needs and may give less.
     pub(super) receive_buffer: u32,
-    /// 0 to 63; `None` leaves it.
+    /// What is sent is marked so (RFC 2474): 0 to 63. `None` leaves it.
     pub(super) dscp: Option<u8>,
 }
 
@@ -30,11 +33,7 @@ impl Port {
     pub(super) fn open(local: SocketAddr, options: Options) -> io::Result<Port> {
         let socket = UdpSocket::bind(local)?;
         socket.set_nonblocking(true)?;
-        sys::set_receive_buffer(&socket, options.receive_buffer)?;
-        sys::queue_errors(&socket, local.is_ipv6())?;
-        if let Some(dscp) = options.dscp {
-            sys::set_dscp(&socket, local.is_ipv6(), dscp)?;
-        }
+        set_up(&socket, local.is_ipv6(), options)?;
         Ok(Port { socket, peer: None })
     }
 
@@ -46,12 +45,12 @@ impl Port {
         let had_peer = self.peer.take().is_some();
         match peer {
             Some(peer) => self.socket.connect(peer)?,
-            None => sys::disconnect(&self.socket)?,
+            None => disconnect(&self.socket)?,
         }
         self.peer = peer;
         if had_peer {
             // An error of the old peer survives the connect, and would be blamed on the new one.
-            while sys::next_error(&self.socket).is_some() {}
+            while faults::next(&self.socket).is_some() {}
             self.socket.take_error()?;
         }
         Ok(())
@@ -77,10 +76,10 @@ impl Port {
         let peer = self.peer.map(|peer| peer.ip());
         let mut refused = false;
         for _ in 0..ERRORS_AT_A_TIME {
-            let Some(error) = sys::next_error(&self.socket) else {
+            let Some(error) = faults::next(&self.socket) else {
                 break;
             };
-            refused |= error.errno == libc::ECONNREFUSED && error.by.is_some() && error.by == peer;
+            refused |= error.errno == Errno::ECONNREFUSED && error.by.is_some() && error.by == peer;
         }
         refused
     }
@@ -104,10 +103,42 @@ impl Port {
     }
 }
 
-impl AsRawFd for Port {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+impl AsFd for Port {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
+}
+
+/// Its receive buffer, its mark, and a queue of what ICMP says of its datagrams, with who said it.
+fn set_up(socket: &UdpSocket, is_ipv6: bool, options: Options) -> io::Result<()> {
+    // The option is an int.
+    let bytes = i32::try_from(options.receive_buffer).unwrap_or(i32::MAX) as usize;
+    setsockopt(socket, sockopt::RcvBuf, &bytes)?;
+    match is_ipv6 {
+        true => setsockopt(socket, sockopt::Ipv6RecvErr, &true)?,
+        false => setsockopt(socket, sockopt::Ipv4RecvErr, &true)?,
+    }
+    if let Some(dscp) = options.dscp {
+        let class = i32::from(dscp & 0x3f) << 2;
+        match is_ipv6 {
+            true => setsockopt(socket, sockopt::Ipv6TClass, &class)?,
+            false => setsockopt(socket, sockopt::Ipv4Tos, &class)?,
+        }
+    }
+    Ok(())
+}
+
+/// Takes a connected socket's peer away; its bound address stays.
+fn disconnect(socket: &UdpSocket) -> io::Result<()> {
+    // An address of no family, whatever else the socket's are (connect(2)).
+    let nobody = libc::sockaddr_in {
+        sin_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: 0 },
+        sin_zero: [0; 8],
+    };
+    connect(socket.as_raw_fd(), &SockaddrIn::from(nobody))?;
+    Ok(())
 }
 
 #[cfg(test)]

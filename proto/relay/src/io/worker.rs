@@ -2,12 +2,13 @@
 
 use super::engine::{Engine, Event, Received, Sent, Token};
 use super::gather::Gather;
-use super::sys::Waker;
 use super::ticks::Ticks;
+use super::waker::Waker;
 use crate::command::{Command, Side, SideSpec, StreamId};
 use crate::report::Report;
 use crate::table::{Applied, Channel, Table, Verdict};
 use holdline_wire::Time;
+use nix::errno::Errno;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -266,7 +267,7 @@ impl<E: Engine> Worker<E> {
             Ok(()) => self.connect(stream, side),
             Err(error) => {
                 self.table.close_side(stream, side);
-                let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+                let errno = error.raw_os_error().unwrap_or(Errno::EINVAL as i32);
                 self.reports.push(Report::BindFailed {
                     stream,
                     side,
