@@ -14,5 +14,5 @@ pub use io::{
     StartThread, Work,
 };
 pub use media::{Carrier, MediaError, Place, Ports, Session};
-pub use report::{GroupTick, Report, Stats, Tick};
+pub use report::{GroupTick, Report, Tick};
 pub use table::{Applied, Channel, Reason, Table, Verdict};

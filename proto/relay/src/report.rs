@@ -5,19 +5,6 @@ use holdline_wire::Time;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Counters of one direction, named by the side on which packets **came in**.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// RTP packets passed on.
-    pub packets: u64,
-    /// RTP payload and header bytes passed on.
-    pub octets: u64,
-    /// Packets that were not passed on (no peer, malformed, wrong source, send failed).
-    pub dropped: u64,
-    /// The longest spacing between two packets that came in.
-    pub longest_gap: Duration,
-}
-
 /// What a group's far sides received since the last tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupTick {
@@ -98,10 +85,6 @@ pub enum Report {
     Removed {
         /// The stream.
         stream: StreamId,
-        /// What came in on the near side.
-        near: Stats,
-        /// What came in on the far side.
-        far: Stats,
         /// The RTP ports of its near and its far side, where they were open.
         closed: [Option<u16>; 2],
     },

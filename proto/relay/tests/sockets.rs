@@ -82,17 +82,11 @@ fn packets_pass_both_ways_from_their_peers_only() {
     assert!(tick.groups[0].newest <= tick.at);
 
     bench.send(Command::Remove { stream: STREAM });
-    let (near, far) = bench.wait(|report| match report {
-        Report::Removed { near, far, .. } => Some((near, far)),
+    let closed = bench.wait(|report| match report {
+        Report::Removed { closed, .. } => Some(closed),
         _ => None,
     });
-    assert_eq!((near.packets, near.octets), (1, 32));
-    assert_eq!((far.packets, far.octets), (1, 32));
-    assert_eq!(
-        near.dropped + far.dropped,
-        0,
-        "strangers are stopped by the kernel"
-    );
+    assert_eq!(closed, [Some(4000), Some(4100)]);
 }
 
 #[test]
@@ -161,17 +155,15 @@ fn without_a_peer_nothing_is_taken_and_nothing_is_sent() {
         side: Side::Far,
         peer,
     });
-    bench.wait(|report| matches!(report, Report::Tick(_)).then_some(()));
-    bench.send(Command::Remove { stream: STREAM });
-    let (near_stats, far_stats) = bench.wait(|report| match report {
-        Report::Removed { near, far, .. } => Some((near, far)),
-        _ => None,
-    });
-    assert!(near_stats.packets + near_stats.dropped == 3 && near_stats.dropped >= 1);
-    assert!(
-        far_stats.packets <= 2 && far_stats.dropped >= 2,
-        "{far_stats:?}"
-    );
+    bench.settle();
+    far.send_to(&rtp(2, 4), bench.at(4100)).unwrap();
+    let mut heard = receive(&near).0;
+    if heard == rtp(2, 3) {
+        // It was still in the socket when its peer was known again.
+        heard = receive(&near).0;
+    }
+    assert_eq!(heard, rtp(2, 4));
+    silent(&near);
 }
 
 // spec: X29
@@ -181,7 +173,6 @@ fn a_move_is_not_heard_at_the_near_side() {
     let near = bench.endpoint(5000);
     bench.install(1, bench.side(4000, 5000), bench.side(4100, 6000), true);
     bench.settle();
-    let mut expected = 0;
     let mut last: Option<Header> = None;
     for node in 0..5_u16 {
         let (local, remote) = (4100 + 10 * node, 6000 + 10 * node);
@@ -210,7 +201,6 @@ fn a_move_is_not_heard_at_the_near_side() {
             }
             assert_eq!(bytes[12..], sent[12..]);
             last = Some(header);
-            expected += 1;
         }
         near.send_to(&rtp(1, 100 + node), bench.at(4000)).unwrap();
         assert_eq!(receive(&far), (rtp(1, 100 + node), bench.at(local)));
@@ -220,12 +210,6 @@ fn a_move_is_not_heard_at_the_near_side() {
             assert!(freed.is_ok(), "the fence of the old node");
         }
     }
-    bench.send(Command::Remove { stream: STREAM });
-    let far = bench.wait(|report| match report {
-        Report::Removed { far, .. } => Some(far),
-        _ => None,
-    });
-    assert_eq!(far.packets, expected);
 }
 
 /// The far side is gone for 600 ms of real time.
@@ -282,14 +266,6 @@ fn a_near_side_whose_far_side_is_absent_hears_silence() {
     let waited = heard[heard.len() - 2].0 - heard[5].0;
     assert!(waited >= Duration::from_millis(24 * 20 - 20), "{waited:?}");
     assert!(bench.relay.counters().silence_packets >= 25);
-    let comfort = None;
-    bench.send(Command::Comfort { stream, comfort });
-    bench.send(Command::Remove { stream });
-    let far = bench.wait(|report| match report {
-        Report::Removed { far, .. } => Some(far),
-        _ => None,
-    });
-    assert_eq!(far.packets, 6, "silence is nothing that came in");
 }
 
 // spec: X20

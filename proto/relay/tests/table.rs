@@ -118,7 +118,7 @@ fn rtcp_takes_the_port_that_the_other_side_wants() {
 
 // spec: X41
 #[test]
-fn what_is_not_media_or_has_no_peer_is_dropped_and_counted() {
+fn what_is_not_media_or_has_no_peer_is_dropped() {
     let mut table = Table::new();
     assert_eq!(
         push(&mut table, at(0), A, Side::Far, &rtp(1, 1)),
@@ -165,8 +165,6 @@ fn what_is_not_media_or_has_no_peer_is_dropped_and_counted() {
         );
         assert_eq!(table.remote(A, Side::Far, Channel::Rtp), None);
     }
-    assert_eq!(table.stats(A, Side::Far).unwrap().dropped, 5);
-    assert_eq!(table.stats(A, Side::Near).unwrap().dropped, 2);
 }
 
 // spec: X20
@@ -319,14 +317,14 @@ fn commands_may_be_repeated() {
     );
 
     let remove = Command::Remove { stream: A };
-    assert!(matches!(table.apply(&remove), Applied::Removed(..)));
+    assert_eq!(table.apply(&remove), Applied::Removed);
     assert_eq!(table.apply(&remove), Applied::Nothing);
     assert_eq!((table.ignored(), ports(&table)), (1, (None, None)));
 }
 
 // spec: X29
 #[test]
-fn the_gap_of_a_failover_is_measured_and_not_heard() {
+fn the_gap_of_a_failover_is_not_heard() {
     let mut table = Table::new();
     table.apply(&install(1, 1, true));
     let mut heard: Vec<(u64, Header)> = Vec::new();
@@ -360,27 +358,11 @@ fn the_gap_of_a_failover_is_measured_and_not_heard() {
             9000 + index,
         );
     }
-    let stats = table.stats(A, Side::Far).unwrap();
-    assert_eq!((stats.packets, stats.octets, stats.dropped), (100, 3200, 0));
-    assert_eq!(stats.longest_gap, Duration::from_millis(340));
     for (index, (now, header)) in heard.iter().enumerate() {
         assert_eq!((header.ssrc, usize::from(header.sequence)), (1, index));
         assert_eq!(u64::from(header.timestamp), 8 * now);
         assert_eq!(header.marker, index == 50);
     }
-}
-
-#[test]
-fn what_could_not_be_sent_is_not_counted_as_passed() {
-    let mut table = Table::new();
-    table.apply(&install(1, 1, false));
-    push(&mut table, at(0), A, Side::Near, &rtp(1, 1));
-    push(&mut table, at(20), A, Side::Near, &rtp(1, 2));
-    table.count_unsent(A, Side::Near, &rtp(1, 2));
-    table.count_unsent(A, Side::Near, &rtcp(1));
-    table.count_dropped(A, Side::Near);
-    let stats = table.stats(A, Side::Near).unwrap();
-    assert_eq!((stats.packets, stats.octets, stats.dropped), (1, 32, 3));
 }
 
 #[test]

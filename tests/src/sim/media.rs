@@ -2,7 +2,7 @@
 
 use super::host::HostId;
 use super::plan::Scarce;
-use holdline_relay::{Command, GroupId, Peer, Report, Side, SideSpec, Stats, StreamId};
+use holdline_relay::{Command, GroupId, Peer, Report, Side, SideSpec, StreamId};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
@@ -130,11 +130,8 @@ impl Relays {
                     self.ports.remove(&local);
                     self.closing.insert(local, (host, stream));
                 }
-                let (near, far) = (Stats::default(), Stats::default());
                 reports.push(Report::Removed {
                     stream,
-                    near,
-                    far,
                     closed: closed.map(|local| Some(local?.port())),
                 });
             }

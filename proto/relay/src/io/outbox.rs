@@ -133,7 +133,7 @@ pub(super) fn merge(waiting: &mut Tick, newer: Tick, streams: fn(u32, u32) -> u3
 mod tests {
     use super::*;
     use crate::command::GroupId;
-    use crate::report::{GroupTick, Stats};
+    use crate::report::GroupTick;
     use holdline_wire::Time;
     use std::sync::mpsc::sync_channel;
     use std::time::Duration;
@@ -155,11 +155,8 @@ mod tests {
     }
 
     fn removed(stream: u64) -> Report {
-        let (near, far) = (Stats::default(), Stats::default());
         Report::Removed {
             stream: StreamId(stream),
-            near,
-            far,
             closed: [None, None],
         }
     }

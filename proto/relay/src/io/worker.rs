@@ -163,17 +163,13 @@ impl<E: Engine> Worker<E> {
                     self.send(now, stream, out, &packet[..len]);
                 }
             }
-            Received::Foreign => self.table.count_dropped(stream, side),
             Received::Refused => self.refused(now, stream, side, channel),
-            Received::Nothing => {}
+            Received::Foreign | Received::Nothing => {}
         }
     }
 
     fn send(&mut self, now: Time, stream: StreamId, port: Token, packet: &[u8]) {
         let sent = self.engine.send(port, packet);
-        if let Sent::No { .. } = sent {
-            self.table.count_unsent(stream, port.side.other(), packet);
-        }
         if let Sent::Yes { refused: true } | Sent::No { refused: true } = sent {
             self.refused(now, stream, port.side, port.channel);
         }
@@ -244,12 +240,10 @@ impl<E: Engine> Worker<E> {
                 }
             }
             Applied::Connect(side) => self.connect(stream, side),
-            Applied::Removed(near, far) => {
+            Applied::Removed => {
                 self.engine.close(stream);
                 self.reports.push(Report::Removed {
                     stream,
-                    near,
-                    far,
                     closed: closed.map(|local| Some(local?.port())),
                 });
             }

@@ -1,5 +1,5 @@
-//! The port table, pure: which ports belong to which stream, what to do with a packet, what was
-//! counted. The relay's thread and the simulated world push packets through it with their time.
+//! The port table, pure: which ports belong to which stream, what to do with a packet, who was
+//! heard. The relay's thread and the simulated world push packets through it with their time.
 
 mod comfort;
 mod kind;
@@ -15,7 +15,7 @@ pub(crate) use tally::REFUSED_A_TICK;
 pub use verdict::{Applied, Channel, Reason, Verdict};
 
 use crate::command::{Comfort, Command, GroupId, Peer, Side, SideSpec, StreamId};
-use crate::report::{Report, Stats, Tick};
+use crate::report::{Report, Tick};
 use comfort::Waiting;
 use holdline_wire::Time;
 use holdline_wire::rtp::Dropped;
@@ -208,7 +208,7 @@ impl Table {
         match self.streams.remove(&id) {
             Some(stream) => {
                 self.tally.leave(stream.group);
-                Applied::Removed(stream.side(Side::Near).stats, stream.side(Side::Far).stats)
+                Applied::Removed
             }
             None => Applied::Nothing,
         }
@@ -253,10 +253,6 @@ impl Table {
             state.heard = true;
             self.quiet.heard(now, id, side);
         }
-        match verdict {
-            Verdict::Forward { len, .. } => state.count_passed(len, packet),
-            Verdict::Drop(_) => state.stats.dropped += 1,
-        }
         let alive = !matches!(
             verdict,
             Verdict::Drop(Reason::NoPeer | Reason::Refused(Dropped::Malformed(_)))
@@ -267,21 +263,6 @@ impl Table {
             self.tally.heard(stream.group, now, first);
         }
         verdict
-    }
-
-    /// A packet that came in on `side` was not taken: it came from elsewhere, or was too long.
-    pub fn count_dropped(&mut self, stream: StreamId, side: Side) {
-        if let Some(stream) = self.streams.get_mut(&stream) {
-            stream.side_mut(side).stats.dropped += 1;
-        }
-    }
-
-    /// A packet that came in on `side` and was to be forwarded (`packet` as it was rewritten) could
-    /// not be sent.
-    pub fn count_unsent(&mut self, stream: StreamId, side: Side, packet: &[u8]) {
-        if let Some(stream) = self.streams.get_mut(&stream) {
-            stream.side_mut(side).count_unsent(packet);
-        }
     }
 
     /// A far side's peer refused a packet; its group, if this is the stream's first in this tick
@@ -305,11 +286,6 @@ impl Table {
             late,
             groups: self.tally.take(),
         }
-    }
-
-    /// What came in on a side so far.
-    pub fn stats(&self, stream: StreamId, side: Side) -> Option<Stats> {
-        Some(self.streams.get(&stream)?.side(side).stats)
     }
 
     /// How many streams there are.

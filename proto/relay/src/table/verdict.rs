@@ -1,7 +1,6 @@
 //! What the table says to whoever owns the sockets.
 
 use crate::command::Side;
-use crate::report::Stats;
 use holdline_wire::rtp::Dropped;
 
 /// Which port of a side's pair. With rtcp-mux, RTCP travels by the RTP port (RFC 5761).
@@ -25,7 +24,7 @@ pub enum Verdict {
         /// Bytes that remain of it.
         len: usize,
     },
-    /// Forget it; it was counted.
+    /// Forget it.
     Drop(Reason),
 }
 
@@ -56,6 +55,6 @@ pub enum Applied {
     },
     /// The side's sockets need to be connected anew.
     Connect(Side),
-    /// The stream is gone; this is what had come in on the near and on the far side.
-    Removed(Stats, Stats),
+    /// The stream is gone: its sockets are to be closed.
+    Removed,
 }
