@@ -88,7 +88,7 @@ pub type Work = Box<dyn FnOnce() -> io::Result<()> + Send>;
 /// packet is relayed from then on.
 pub type StartThread<'a> = &'a dyn Fn(&str, Work) -> io::Result<JoinHandle<()>>;
 
-/// A running relay. Dropping it stops it.
+/// A running relay. Dropping it stops its threads, waits for them, and so closes all ports.
 pub struct RelayHandle {
     threads: Vec<Thread>,
     gather: Arc<Gather>,
@@ -205,13 +205,10 @@ impl RelayHandle {
         }
         counters
     }
+}
 
-    /// Stops the threads, waits for them, and so closes all ports.
-    pub fn shutdown(mut self) {
-        self.stop();
-    }
-
-    fn stop(&mut self) {
+impl Drop for RelayHandle {
+    fn drop(&mut self) {
         for Thread { shared, .. } in &self.threads {
             shared.stop.store(true, Ordering::Release);
             shared.waker.wake();
@@ -222,11 +219,5 @@ impl RelayHandle {
                 let _ = thread.join();
             }
         }
-    }
-}
-
-impl Drop for RelayHandle {
-    fn drop(&mut self) {
-        self.stop();
     }
 }

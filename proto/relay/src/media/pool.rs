@@ -110,7 +110,7 @@ impl Ports {
     }
 
     /// Gives a pair back of which the relay was never told.
-    pub fn untake(&mut self, port: u16) {
+    pub(super) fn untake(&mut self, port: u16) {
         if self.state(port) == Some(State::Used) {
             self.set(port, State::Free);
             self.free.push_front(port);
@@ -131,14 +131,14 @@ impl Ports {
     }
 
     /// A move closes the pair's sockets and keeps the pair.
-    pub fn leave(&mut self, port: u16) {
+    pub(super) fn leave(&mut self, port: u16) {
         if self.state(port) == Some(State::Used) {
             self.set(port, State::Left);
         }
     }
 
     /// A call returns to a pair that it had left.
-    pub fn back(&mut self, port: u16) {
+    pub(super) fn back(&mut self, port: u16) {
         if let Some(State::Left | State::Shut) = self.state(port) {
             self.set(port, State::Used);
         }
@@ -163,7 +163,7 @@ impl Ports {
     }
 
     /// Whether a call that has the pair could open it, as far as is known.
-    pub fn is_sound(&self, port: u16) -> bool {
+    pub(super) fn is_sound(&self, port: u16) -> bool {
         self.state(port).is_some_and(|state| state != State::Bad)
     }
 

@@ -288,12 +288,7 @@ impl Table {
         }
     }
 
-    /// How many streams there are.
-    pub fn len(&self) -> usize {
-        self.streams.len()
-    }
-
-    /// Whether there is none.
+    /// Whether there is no stream.
     pub fn is_empty(&self) -> bool {
         self.streams.is_empty()
     }

@@ -150,7 +150,7 @@ fn a_re_invite_refused_after_an_early_answer_gets_its_old_peers_back() {
         (Side::Far, Some(media(6000, 6001))),
     ];
     assert_eq!(peers, expected);
-    assert_eq!(call.session.live_streams(), 1);
+    assert_eq!(call.session.streams().count(), 1);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn an_early_answer_may_be_replaced_by_a_different_final_one() {
     // The announcement has no video and comes from elsewhere.
     let early = format!("{}m=video 0 RTP/AVP 31\r\n", ANSWER.replace("6000", "7000"));
     let first = call.carry(Side::Far, Carrier::Provisional, &early).unwrap();
-    assert_eq!(call.session.live_streams(), 2);
+    assert_eq!(call.session.streams().count(), 2);
     call.commands();
     let last = call.answer(Side::Far, &format!("{ANSWER}m=video 6100 RTP/AVP 31\r\n"));
     assert_eq!(port_of(&first), port_of(&last));
@@ -424,7 +424,10 @@ fn attempts_are_parked_until_one_is_answered_late() {
 fn a_move_without_media_offers_nothing() {
     let mut call = Call::new(40);
     assert_eq!(call.move_far(GroupId(2), 1), None);
-    assert_eq!(call.session.group(), GroupId(2));
+    call.offer(Side::Near, AUDIO);
+    let group = GroupId(2);
+    let commands = call.commands();
+    assert!(matches!(commands[..], [Command::Install { group: of, .. }] if of == group));
 }
 
 // spec: X31a

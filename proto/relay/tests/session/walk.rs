@@ -104,7 +104,7 @@ fn walk(seed: u8) -> Vec<String> {
             11 => format!("{:?}", call.mend_any(from)),
             _ => {
                 call.settle();
-                assert_eq!(call.ports.usage().0, 2 * call.session.live_streams());
+                assert_eq!(call.ports.usage().0, 2 * call.session.streams().count());
                 "settled".to_owned()
             }
         };

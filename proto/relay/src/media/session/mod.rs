@@ -207,17 +207,7 @@ impl Session {
         self.group = group;
     }
 
-    /// Whom the far side's packets speak for.
-    pub fn group(&self) -> GroupId {
-        self.group
-    }
-
-    /// How many streams have ports.
-    pub fn live_streams(&self) -> usize {
-        self.streams.iter().flatten().count()
-    }
-
-    /// The streams, for reports that name one.
+    /// The streams that have ports, for reports that name one.
     pub fn streams(&self) -> impl Iterator<Item = StreamId> + '_ {
         self.streams.iter().flatten().map(|stream| stream.id)
     }
