@@ -1,6 +1,7 @@
 //! The media of one call: which session description each side gave, which ports stand between
 //! them, and what the relay has to be told. Pure.
 
+mod attempts;
 mod comfort;
 mod listening;
 mod mending;
@@ -9,9 +10,10 @@ mod parts;
 
 use crate::command::{Command, GroupId, Peer, Side, SideSpec, StreamId};
 use crate::media::pool::Ports;
+use attempts::Attempts;
 use bytes::Bytes;
 use holdline_wire::sdp::{Anchor, Media, Sdp, SdpError};
-use parts::{Exchange, Parked, Said, Sent, Stream, has};
+use parts::{Exchange, Said, Sent, Stream, has};
 use std::net::{IpAddr, SocketAddr};
 
 /// Why a description cannot be carried to the other side.
@@ -77,15 +79,11 @@ pub struct Session {
     agreed: bool,
     /// The same since somebody asked.
     agreed_anew: bool,
-    /// The attempt to move that is under way.
-    attempt: Option<u64>,
-    /// Whether it may still be answered.
-    awaited: bool,
+    /// Those to move it.
+    attempts: Attempts,
     /// The answer to its first offer that the near side has heard in a provisional response of
-    /// an attempt before: it is told no other that says the same (spec: X26).
+    /// an attempt before the one under way: it is told no other that says the same (spec: X26).
     told: Option<Box<Sdp>>,
-    /// Attempts before it that may still be answered.
-    parked: Vec<Parked>,
 }
 
 impl Session {
@@ -102,10 +100,8 @@ impl Session {
             sent_far: Sent::nothing(place.session),
             agreed: false,
             agreed_anew: false,
-            attempt: None,
-            awaited: false,
+            attempts: Attempts::default(),
             told: None,
-            parked: Vec::new(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! A call's media on the move: far ports for each attempt, and what becomes of those of the
 //! attempts before it.
 
-use super::parts::{Exchange, Parked, Sent};
+use super::attempts::FarPorts;
+use super::parts::{Exchange, Sent};
 use super::{MediaError, Session};
 use crate::command::{Command, GroupId, Side, SideSpec, StreamId};
 use crate::media::pool::Ports;
@@ -33,30 +34,15 @@ impl Session {
             self.group = group;
             return Ok(None);
         };
-        let attempted = self.attempt.is_some();
-        if !attempted && self.agreed {
+        if !self.attempts.is_under_way() && self.agreed {
             // What was only being asked for is not offered; it is asked for again afterwards.
             let in_force = self.in_force();
             self.close_unused(ports, out, in_force.as_ref());
         }
-        let awaited = self.attempt.filter(|_| self.awaited);
-        let fresh = self.fresh_far(ports, awaited.is_none())?;
+        let fresh = self.fresh_far(ports, !self.attempts.is_awaited())?;
         let left = self.far_ports();
-        match awaited {
-            Some(session) => {
-                left.iter().for_each(|(_, port)| ports.leave(*port));
-                self.parked.push(Parked {
-                    session,
-                    ports: left,
-                });
-            }
-            None => {
-                let unused = left.into_iter().filter(|old| !fresh.contains(old));
-                unused.for_each(|(_, port)| ports.put(port));
-            }
-        }
+        self.attempts.begin(session, ports, left, &fresh);
         self.group = group;
-        (self.attempt, self.awaited) = (Some(session), true);
         self.take_far(&fresh, out);
         self.sent_far = Sent::nothing(session);
         let described = self.describe(Side::Far, &offer);
@@ -65,11 +51,7 @@ impl Session {
     }
 
     /// A far port for each stream: a free one, or else, where they `may_stay`, its own.
-    fn fresh_far(
-        &self,
-        ports: &mut Ports,
-        may_stay: bool,
-    ) -> Result<Vec<(StreamId, u16)>, MediaError> {
+    fn fresh_far(&self, ports: &mut Ports, may_stay: bool) -> Result<FarPorts, MediaError> {
         let mut fresh = Vec::with_capacity(self.streams.len());
         for stream in self.streams.iter().flatten() {
             let own = Some(stream.far).filter(|port| may_stay && ports.is_sound(*port));
@@ -90,7 +72,7 @@ impl Session {
             .any(|stream| stream.far == port)
     }
 
-    fn far_ports(&self) -> Vec<(StreamId, u16)> {
+    fn far_ports(&self) -> FarPorts {
         let streams = self.streams.iter().flatten();
         streams.map(|stream| (stream.id, stream.far)).collect()
     }
@@ -105,20 +87,14 @@ impl Session {
         group: GroupId,
         session: u64,
     ) -> bool {
-        let Some(index) = self
-            .parked
-            .iter()
-            .position(|parked| parked.session == session)
-        else {
+        let Some(kept) = self.attempts.take(session) else {
             return false;
         };
-        let parked = self.parked.swap_remove(index);
         // A stream that was refused meanwhile has no use for its port; it goes with the others.
-        let (live, unused): (Vec<_>, Vec<_>) = parked
-            .ports
+        let (live, unused): (FarPorts, FarPorts) = kept
             .into_iter()
             .partition(|(id, _)| self.streams().any(|stream| stream == *id));
-        let mut current: Vec<(StreamId, u16)> = self
+        let mut current: FarPorts = self
             .streams
             .iter()
             .flatten()
@@ -128,11 +104,7 @@ impl Session {
         current.iter().for_each(|(_, port)| ports.leave(*port));
         live.iter().for_each(|(_, port)| ports.back(*port));
         current.extend(unused);
-        self.parked.push(Parked {
-            session: self.attempt.replace(session).unwrap_or_default(),
-            ports: current,
-        });
-        self.awaited = true;
+        self.attempts.go_back(session, current);
         self.group = group;
         self.sent_far = Sent::before(session);
         self.take_far(&live, out);
@@ -142,30 +114,13 @@ impl Session {
     /// Frees the ports of attempts before this one that can no longer be answered: those whose
     /// `session` is not `live`. Where the attempt under way is not, its ports serve the next.
     pub fn keep_parked(&mut self, ports: &mut Ports, live: impl Fn(u64) -> bool) {
-        self.awaited = self.attempt.is_some_and(&live);
-        let kept = std::mem::take(&mut self.parked);
-        for parked in kept {
-            if live(parked.session) {
-                self.parked.push(parked);
-            } else {
-                parked
-                    .ports
-                    .into_iter()
-                    .for_each(|(_, port)| ports.put(port));
-            }
-        }
+        self.attempts.keep(ports, live);
     }
 
     /// The move is over, as a final answer says too: the ports of the attempts that were not
     /// taken are free again.
     pub fn settled(&mut self, ports: &mut Ports) {
-        (self.attempt, self.awaited) = (None, false);
-        for parked in self.parked.drain(..) {
-            parked
-                .ports
-                .into_iter()
-                .for_each(|(_, port)| ports.put(port));
-        }
+        self.attempts.end(ports);
     }
 
     fn take_far(&mut self, fresh: &[(StreamId, u16)], out: &mut Vec<Command>) {
@@ -185,8 +140,8 @@ impl Session {
 
     /// What the attempt before offered: the next one offers the same.
     fn attempt_offer(&self) -> Option<Sdp> {
-        let exchange = self.exchange.as_ref().filter(|_| self.attempt.is_some())?;
-        Some(exchange.offer.clone())
+        let exchange = self.exchange.as_ref()?;
+        self.attempts.is_under_way().then(|| exchange.offer.clone())
     }
 
     /// The near side's first offer, while no final answer to it came. Where the near side heard an answer in a provisional response, no more than that took is

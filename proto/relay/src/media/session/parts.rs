@@ -144,13 +144,6 @@ impl Exchange {
     }
 }
 
-/// The far ports of an attempt that was given up but not cancelled.
-#[derive(Clone, Debug)]
-pub(super) struct Parked {
-    pub(super) session: u64,
-    pub(super) ports: Vec<(StreamId, u16)>,
-}
-
 /// Whether a description has the stream of this number, and does not refuse it.
 pub(super) fn has(sdp: &Sdp, index: usize) -> bool {
     let media = sdp.media().get(index);
