@@ -2,17 +2,15 @@
 
 use crate::cluster::HealthConfig;
 use crate::core::{Bounds, Limits, Moving, Pace, Settings, Targets};
-use holdline_host::config::{
-    Bound, Configuration, Limit, ListenAddr, PortRange, Relation, check_media, duration,
-    optional_duration,
-};
+use holdline_host::config::tables::{self, Calls, Drain, Http, Media};
+use holdline_host::config::{Bound, Configuration, Limit, ListenAddr, Relation, optional_duration};
 use holdline_host::drain::DrainOptions;
 use holdline_host::log::LogConfig;
 use holdline_host::trunk_source;
 use holdline_wire::header::InstanceAgent;
 use ipnet::IpNet;
 use serde::Deserialize;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,48 +54,8 @@ pub struct Agent {
     pub id: Option<Box<str>>,
 }
 
-/// `[calls]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Calls {
-    /// The longest that a call lasts; 24 h by default.
-    pub longest: Option<Limit>,
-}
-
 /// How long load balancers have to ask for `/readyz` again.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// `[drain]`: how the agent leaves at SIGTERM.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Drain {
-    /// It stays at least so long, also without calls: 5 s, or the whole timeout where that is less.
-    #[serde(deserialize_with = "optional_duration")]
-    pub grace: Option<Duration>,
-    /// After so long the agent ends, and its calls with it.
-    #[serde(deserialize_with = "duration")]
-    pub timeout: Duration,
-}
-
-impl Default for Drain {
-    fn default() -> Drain {
-        Drain {
-            grace: None,
-            timeout: Duration::from_secs(20),
-        }
-    }
-}
-
-impl Drain {
-    /// What a drain needs of it.
-    pub fn options(self) -> DrainOptions {
-        DrainOptions {
-            grace: self.grace.unwrap_or(GRACE.min(self.timeout)),
-            timeout: self.timeout,
-            left: "they are cut off",
-        }
-    }
-}
 
 /// `[sip]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -106,7 +64,7 @@ pub struct Sip {
     /// Where to listen; one address for now.
     pub listen: Vec<ListenAddr>,
     /// Who may call beside the nodes; the loopback networks by default.
-    #[serde(default = "loopback")]
+    #[serde(default = "tables::loopback")]
     pub allow: Vec<IpNet>,
     /// Live calls at most; without, 10,000, or as many as ports and open files allow.
     #[serde(default)]
@@ -114,40 +72,6 @@ pub struct Sip {
     /// How long a call may ring.
     #[serde(default, deserialize_with = "optional_duration")]
     pub setup_timeout: Option<Duration>,
-}
-
-/// `[media]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Media {
-    /// `relay`: RTP goes through the agent.
-    pub mode: MediaMode,
-    /// The address that descriptions give.
-    pub address: IpAddr,
-    /// The ports for RTP and RTCP.
-    pub ports: PortRange,
-    /// DSCP of RTP (RFC 4594): 46 by default.
-    #[serde(default = "dscp")]
-    pub dscp: u8,
-    /// A call in which nobody is heard for so long ends; 60 s by default.
-    #[serde(default)]
-    pub timeout: Option<Limit>,
-}
-
-/// How media flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MediaMode {
-    /// Through the agent (spec: X29).
-    Relay,
-}
-
-/// `[http]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Http {
-    /// Where `/metrics`, `/status`, `/healthz` and `/readyz` are.
-    pub listen: SocketAddr,
 }
 
 /// `[[trunk]]`.
@@ -219,17 +143,6 @@ pub struct Failover {
     pub comfort_after: Option<Duration>,
 }
 
-fn loopback() -> Vec<IpNet> {
-    ["127.0.0.0/8", "::1/128"]
-        .iter()
-        .filter_map(|net| net.parse().ok())
-        .collect()
-}
-
-fn dscp() -> u8 {
-    46
-}
-
 impl Sip {
     /// Live calls at most.
     pub fn max_calls(&self) -> usize {
@@ -237,57 +150,52 @@ impl Sip {
     }
 }
 
+/// What the tables of the agent alone may hold.
+const BOUNDS: &[Bound] = &[
+    Bound::items("sip.allow", 0, 256),
+    Bound::number("sip.max_calls", 1, 100_000),
+    Bound::span("sip.setup_timeout", 5000, 3_600_000),
+    Bound::items("trunk", 1, 1),
+    Bound::span("trunk[].poll", 200, 86_400_000),
+    Bound::span("health.probe_interval", 50, 5000).by_default(250),
+    Bound::span("health.silence", 500, 30_000).by_default(1500),
+    Bound::span("health.media_silence", 20, 1000).by_default(40),
+    Bound::number("health.return_run", 1, 100),
+    Bound::span("failover.window", 200, 1000),
+    Bound::number("failover.in_flight", 1, 1000).by_default(32),
+    Bound::number("failover.in_flight_max", 1, 1000).by_default(128),
+    Bound::span("failover.retry_after_max", 0, 600_000).by_default(5000),
+    Bound::items("failover.emergency_numbers", 0, 100),
+    Bound::span("failover.attempt_timeout", 100, 10_000).by_default(300),
+    Bound::span("failover.progress_timeout", 100, 30_000).by_default(1500),
+    Bound::span("failover.hold_time", 1000, 600_000).by_default(20_000),
+    Bound::span("failover.comfort_after", 100, 30_000).by_default(200),
+];
+
+/// What must hold between two of their keys.
+const RELATIONS: &[Relation] = &[
+    // Three intervals make a node suspect, and the quick probes that decide need some time.
+    Relation::at_least("health.silence", 4, "health.probe_interval"),
+    // Media are the quicker evidence, or none.
+    Relation::at_least("health.silence", 1, "health.media_silence"),
+    Relation::at_least("failover.in_flight_max", 1, "failover.in_flight"),
+    // A node that has said something gets no less time than one that has not.
+    Relation::at_least("failover.progress_timeout", 1, "failover.attempt_timeout"),
+    // Whatever a held call waits for comes before it is given up.
+    Relation::at_least("failover.hold_time", 1, "failover.progress_timeout"),
+    Relation::at_least("failover.hold_time", 1, "failover.retry_after_max"),
+    Relation::at_least("failover.hold_time", 1, "failover.comfort_after"),
+];
+
 impl Configuration for Config {
-    const BOUNDS: &'static [Bound] = &[
-        Bound::items("sip.listen", 1, 1),
-        Bound::items("sip.allow", 0, 256),
-        Bound::number("sip.max_calls", 1, 100_000),
-        Bound::span("sip.setup_timeout", 5000, 3_600_000),
-        Bound::number("media.dscp", 0, 63),
-        Bound::span("media.timeout", 10_000, 3_600_000),
-        Bound::span("calls.longest", 60_000, 2_592_000_000),
-        Bound::items("trunk", 1, 1),
-        Bound::span("trunk[].poll", 200, 86_400_000),
-        Bound::span("health.probe_interval", 50, 5000).by_default(250),
-        Bound::span("health.silence", 500, 30_000).by_default(1500),
-        Bound::span("health.media_silence", 20, 1000).by_default(40),
-        Bound::number("health.return_run", 1, 100),
-        Bound::span("failover.window", 200, 1000),
-        Bound::number("failover.in_flight", 1, 1000).by_default(32),
-        Bound::number("failover.in_flight_max", 1, 1000).by_default(128),
-        Bound::span("failover.retry_after_max", 0, 600_000).by_default(5000),
-        Bound::items("failover.emergency_numbers", 0, 100),
-        Bound::span("failover.attempt_timeout", 100, 10_000).by_default(300),
-        Bound::span("failover.progress_timeout", 100, 30_000).by_default(1500),
-        Bound::span("failover.hold_time", 1000, 600_000).by_default(20_000),
-        Bound::span("failover.comfort_after", 100, 30_000).by_default(200),
-        Bound::span("drain.grace", 0, 3_600_000),
-        Bound::span("drain.timeout", 0, 3_600_000).by_default(20_000),
-    ];
-    const RELATIONS: &'static [Relation] = &[
-        // Three intervals make a node suspect, and the quick probes that decide need some time.
-        Relation::at_least("health.silence", 4, "health.probe_interval"),
-        // Media are the quicker evidence, or none.
-        Relation::at_least("health.silence", 1, "health.media_silence"),
-        Relation::at_least("failover.in_flight_max", 1, "failover.in_flight"),
-        // A node that has said something gets no less time than one that has not.
-        Relation::at_least("failover.progress_timeout", 1, "failover.attempt_timeout"),
-        // Whatever a held call waits for comes before it is given up.
-        Relation::at_least("failover.hold_time", 1, "failover.progress_timeout"),
-        Relation::at_least("failover.hold_time", 1, "failover.retry_after_max"),
-        Relation::at_least("failover.hold_time", 1, "failover.comfort_after"),
-        // Left out, the grace is never longer.
-        Relation::at_least("drain.timeout", 1, "drain.grace"),
-    ];
+    const BOUNDS: &'static [&'static [Bound]] = &[tables::BOUNDS, BOUNDS];
+    const RELATIONS: &'static [&'static [Relation]] = &[tables::RELATIONS, RELATIONS];
 }
 
 impl Config {
     /// What neither a bound nor a relation shows.
     pub fn validate(&self) -> Result<(), String> {
-        let [listen] = self.sip.listen.as_slice() else {
-            return Err("sip.listen: expected exactly one address".into());
-        };
-        check_media(self.media.address, self.media.ports, *listen)?;
+        tables::check(&self.sip.listen, &self.media)?;
         let [trunk] = self.trunk.as_slice() else {
             return Err("trunk: expected exactly one [[trunk]]".into());
         };
@@ -304,6 +212,11 @@ impl Config {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// How it leaves: its calls end with it.
+    pub fn drain(&self) -> DrainOptions {
+        self.drain.options(GRACE, "they are cut off")
     }
 
     fn limits(&self) -> Limits {
@@ -328,7 +241,6 @@ impl Config {
 
     /// What the core needs of it; `incarnation` tells this process from all others.
     pub fn settings(&self, sip: SocketAddr, incarnation: &str) -> Settings {
-        let ports = self.media.ports.ports();
         Settings {
             agent: InstanceAgent {
                 id: self.id(sip),
@@ -343,7 +255,7 @@ impl Config {
             sip,
             allow: self.sip.allow.clone(),
             media: self.media.address,
-            ports: (*ports.start(), *ports.end()),
+            ports: self.media.ports.ends(),
             max_calls: self.sip.max_calls(),
             setup_timeout: self.sip.setup_timeout.unwrap_or(Duration::from_secs(200)),
             health: self.health.thresholds(),
@@ -434,7 +346,7 @@ config = "http://127.0.0.11:8080/trunk"
     fn a_drain_has_bounds() {
         let drain = |text: &str| {
             let config = read(&format!("{EXAMPLE}[drain]\n{text}\n"))?;
-            let DrainOptions { grace, timeout, .. } = config.drain.options();
+            let DrainOptions { grace, timeout, .. } = config.drain();
             Ok::<_, String>((grace.as_secs(), timeout.as_secs()))
         };
         assert_eq!(drain(""), Ok((5, 20)));
@@ -444,6 +356,16 @@ config = "http://127.0.0.11:8080/trunk"
             let error = drain(refused).unwrap_err();
             assert!(error.contains("drain."), "{refused}: {error}");
         }
+    }
+
+    #[test]
+    fn media_go_through_the_agent_without_being_told_to() {
+        let mode = |text: &str| read(text).map(|config| config.media.mode);
+        assert_eq!(mode(EXAMPLE), Ok(tables::MediaMode::Relay));
+        let untold = EXAMPLE.replace("mode = \"relay\"\n", "");
+        assert_eq!(mode(&untold), Ok(tables::MediaMode::Relay));
+        let error = mode(&EXAMPLE.replace("\"relay\"", "\"direct\"")).unwrap_err();
+        assert!(error.contains("media.mode"), "{error}");
     }
 
     #[test]
@@ -460,8 +382,8 @@ config = "http://127.0.0.11:8080/trunk"
     fn the_defaults_of_the_bounds_are_those_that_count() {
         let mut told = EXAMPLE.replace("[http]", "[health]\n{health}[failover]\n{failover}[http]");
         for table in ["health", "failover"] {
-            let line = |bound: &&Bound| bound.key.strip_prefix(table)?.strip_prefix('.');
-            let lines = Config::BOUNDS.iter().filter_map(|bound| {
+            let line = |bound: &Bound| bound.key.strip_prefix(table)?.strip_prefix('.');
+            let lines = Config::bounds().into_iter().filter_map(|bound| {
                 let value = bound.kind.shown(bound.default?);
                 let quote = if bound.kind == Kind::Span { "\"" } else { "" };
                 Some(format!("{} = {quote}{value}{quote}\n", line(&bound)?))

@@ -114,7 +114,7 @@ pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), Box<
     let end = drain::start(
         &tasks,
         watch,
-        config.drain.options(),
+        config.drain(),
         move || {
             let _ = inbox.try_send(In::Operator(Operator::Drain));
         },

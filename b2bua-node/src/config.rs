@@ -1,9 +1,9 @@
 //! The node's configuration file; `docs/configuration.md` lists every key.
 
 use crate::core::{Far503, Limits, NodeConfig, Waits};
+use holdline_host::config::tables::{self, Calls, Drain, Http, Media};
 use holdline_host::config::{
-    Bound, Configuration, Limit, ListenAddr, PortRange, Relation, SipTarget, check_media, duration,
-    optional_duration,
+    Bound, Configuration, Limit, ListenAddr, Relation, SipTarget, optional_duration,
 };
 use holdline_host::drain::DrainOptions;
 use holdline_host::log::LogConfig;
@@ -11,7 +11,7 @@ use holdline_wire::transaction::Timers;
 use holdline_wire::trunk::{Instance, TrunkDocument};
 use ipnet::IpNet;
 use serde::Deserialize;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,34 +49,6 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-/// `[drain]`: how the node leaves at SIGTERM.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Drain {
-    /// After so long the node ends, and the agents move the calls that are left.
-    #[serde(deserialize_with = "duration")]
-    pub timeout: Duration,
-}
-
-impl Default for Drain {
-    fn default() -> Drain {
-        Drain {
-            timeout: Duration::from_secs(20),
-        }
-    }
-}
-
-impl Drain {
-    /// An idle node is gone at once: agents notice by themselves.
-    pub fn options(self) -> DrainOptions {
-        DrainOptions {
-            grace: Duration::ZERO,
-            timeout: self.timeout,
-            left: "their agents move them to other nodes",
-        }
-    }
-}
-
 /// `[node]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -105,38 +77,6 @@ pub struct Sip {
     pub listen: Vec<ListenAddr>,
 }
 
-/// `[media]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Media {
-    /// The address that descriptions give.
-    pub address: IpAddr,
-    /// The ports for RTP and RTCP.
-    pub ports: PortRange,
-    /// DSCP of RTP (RFC 4594): 46 by default.
-    #[serde(default = "dscp")]
-    pub dscp: u8,
-    /// A call in which nobody is heard for so long ends; 60 s by default.
-    #[serde(default)]
-    pub timeout: Option<Limit>,
-}
-
-/// `[calls]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Calls {
-    /// The longest that a call lasts; 24 h by default.
-    pub longest: Option<Limit>,
-}
-
-/// `[http]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Http {
-    /// Where `/metrics`, `/status`, `/healthz`, `/readyz` and `/trunk` are.
-    pub listen: SocketAddr,
-}
-
 /// `[upstream]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -150,9 +90,8 @@ pub struct Upstream {
 
 impl Default for Upstream {
     fn default() -> Upstream {
-        let loopback = ["127.0.0.0/8", "::1/128"];
         Upstream {
-            allow: loopback.iter().filter_map(|net| net.parse().ok()).collect(),
+            allow: tables::loopback(),
             lost_after: None,
         }
     }
@@ -290,43 +229,37 @@ pub enum InstanceStatus {
     Inactive,
 }
 
-fn dscp() -> u8 {
-    46
-}
-
 fn first_version() -> u64 {
     1
 }
 
+/// What the tables of the node alone may hold.
+const BOUNDS: &[Bound] = &[
+    Bound::number("node.capacity", 1, 100_000),
+    Bound::span("node.setup_timeout", 5000, 3_600_000),
+    Bound::items("upstream.allow", 0, 256),
+    Bound::span("upstream.lost_after", 5000, 3_600_000),
+    Bound::span("store.commit_wait", 1, 500).by_default(20),
+    Bound::span("store.claim_timeout", 50, 5000).by_default(500),
+    Bound::number("trunk.version", 0, i64::MAX as u64),
+    Bound::items("trunk.instances", 0, 4096),
+];
+
+/// What must hold between two of their keys.
+const RELATIONS: &[Relation] = &[
+    // Without the store's word a call goes on, a failover call does not: it waits no shorter.
+    Relation::at_least("store.claim_timeout", 1, "store.commit_wait"),
+];
+
 impl Configuration for Config {
-    const BOUNDS: &'static [Bound] = &[
-        Bound::number("node.capacity", 1, 100_000),
-        Bound::span("node.setup_timeout", 5000, 3_600_000),
-        Bound::items("sip.listen", 1, 1),
-        Bound::number("media.dscp", 0, 63),
-        Bound::span("media.timeout", 10_000, 3_600_000),
-        Bound::span("calls.longest", 60_000, 2_592_000_000),
-        Bound::items("upstream.allow", 0, 256),
-        Bound::span("upstream.lost_after", 5000, 3_600_000),
-        Bound::span("store.commit_wait", 1, 500).by_default(20),
-        Bound::span("store.claim_timeout", 50, 5000).by_default(500),
-        Bound::span("drain.timeout", 0, 3_600_000),
-        Bound::number("trunk.version", 0, i64::MAX as u64),
-        Bound::items("trunk.instances", 0, 4096),
-    ];
-    const RELATIONS: &'static [Relation] = &[
-        // Without the store's word a call goes on, a failover call does not: it waits no shorter.
-        Relation::at_least("store.claim_timeout", 1, "store.commit_wait"),
-    ];
+    const BOUNDS: &'static [&'static [Bound]] = &[tables::BOUNDS, BOUNDS];
+    const RELATIONS: &'static [&'static [Relation]] = &[tables::RELATIONS, RELATIONS];
 }
 
 impl Config {
     /// What neither a bound nor a relation shows.
     pub fn validate(&self) -> Result<(), String> {
-        let [listen] = self.sip.listen.as_slice() else {
-            return Err("sip.listen: expected exactly one address".into());
-        };
-        check_media(self.media.address, self.media.ports, *listen)?;
+        let listen = tables::check(&self.sip.listen, &self.media)?;
         let target = self.downstream.target.socket;
         if listen.socket.is_ipv4() != target.is_ipv4() {
             return Err("downstream.target: expected the address family of sip.listen".into());
@@ -342,6 +275,12 @@ impl Config {
         }
     }
 
+    /// How it leaves. An idle node is gone at once: agents notice by themselves.
+    pub fn drain(&self) -> DrainOptions {
+        let left = "their agents move them to other nodes";
+        self.drain.options(Duration::ZERO, left)
+    }
+
     fn limits(&self) -> Limits {
         let limits = Limits::default();
         Limits {
@@ -353,12 +292,11 @@ impl Config {
 
     /// What the core needs of it.
     pub fn settings(&self, sip: SocketAddr, incarnation: &str, seed: [u8; 32]) -> NodeConfig {
-        let ports = self.media.ports.ports();
         let waits = Waits::default();
         NodeConfig {
             sip,
             media: self.media.address,
-            ports: (*ports.start(), *ports.end()),
+            ports: self.media.ports.ends(),
             capacity: self.node.capacity,
             upstream: self.upstream.allow.clone(),
             target: self.downstream.target.socket.to_string().into(),
@@ -491,6 +429,18 @@ instances = [
     }
 
     #[test]
+    fn an_idle_node_is_gone_at_once_unless_it_is_given_a_grace() {
+        let grace = |text: &str| {
+            let config = read(&format!("{EXAMPLE}[drain]\n{text}\n"))?;
+            Ok::<_, String>(config.drain().grace.as_secs())
+        };
+        assert_eq!(grace(""), Ok(0));
+        assert_eq!(grace("grace = \"3s\""), Ok(3));
+        let error = grace("grace = \"21s\"").unwrap_err();
+        assert!(error.contains("drain.timeout"), "{error}");
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (right, wrong, named) in [
             ("sqlite:///var", "mysql:///var", "store.url"),
@@ -528,6 +478,7 @@ instances = [
                 "media.timeout: expected 10s to 1h",
             ),
             ("[sip]", "[drain]\ntimeout = \"2h\"\n[sip]", "drain.timeout"),
+            ("ports = ", "mode = \"direct\"\nports = ", "media.mode"),
         ] {
             let error = read(&EXAMPLE.replace(right, wrong)).unwrap_err();
             assert!(error.contains(named), "{wrong}: {error}");

@@ -118,7 +118,7 @@ pub fn run(
     let end = drain::start(
         &tasks,
         watch,
-        config.drain.options(),
+        config.drain(),
         move || {
             let _ = inbox.try_send(In::Operator(Operator::Drain));
         },

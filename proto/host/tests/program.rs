@@ -30,8 +30,8 @@ struct Config {
 }
 
 impl Configuration for Config {
-    const BOUNDS: &'static [Bound] = &[Bound::items("listen", 1, 4)];
-    const RELATIONS: &'static [Relation] = &[];
+    const BOUNDS: &'static [&'static [Bound]] = &[&[Bound::items("listen", 1, 4)]];
+    const RELATIONS: &'static [&'static [Relation]] = &[];
 }
 
 /// Tags each message; ends when a drain is asked for and it has answered two.

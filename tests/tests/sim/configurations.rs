@@ -63,7 +63,8 @@ fn missing<C: Configuration>(program: &str) -> Vec<String> {
     let rows = rows(program);
     let row = |key: &str| rows.iter().find(|row| row[0] == key);
     let mut missing = Vec::new();
-    for bound in C::BOUNDS.iter().filter(|bound| bound.key != "trunk") {
+    let bounds = C::bounds();
+    for bound in bounds.iter().filter(|bound| bound.key != "trunk") {
         let Some([_, default, meaning]) = row(bound.key) else {
             missing.push(format!("{program}: no row for {}", bound.key));
             continue;
@@ -76,14 +77,14 @@ fn missing<C: Configuration>(program: &str) -> Vec<String> {
             missing.push(format!("{}: another default than {default}", bound.key));
         }
     }
-    for relation in C::RELATIONS {
+    for relation in C::relations() {
         let says = |key: &str, other: &str| row(key).is_some_and(|row| row[2].contains(other));
         if !says(relation.more, relation.less) && !says(relation.less, relation.more) {
             missing.push(format!("neither key of {relation:?} names the other"));
         }
     }
     // A number or a duration that has no bounds.
-    let bounded = |key: &str| C::BOUNDS.iter().any(|bound| bound.key == key);
+    let bounded = |key: &str| bounds.iter().any(|bound| bound.key == key);
     let counts = |default: &str| {
         let text = default.trim_matches('`');
         let value = text.trim_matches('"');

@@ -11,10 +11,20 @@ use toml::de::{DeTable, DeValue};
 
 /// A program's configuration, whose numbers have bounds.
 pub trait Configuration: DeserializeOwned {
-    /// What each number, duration and list may be.
-    const BOUNDS: &'static [Bound];
-    /// What must hold between two of them.
-    const RELATIONS: &'static [Relation];
+    /// What each number, duration and list may be: the tables that others have as well, and its own.
+    const BOUNDS: &'static [&'static [Bound]];
+    /// What must hold between two of them, likewise.
+    const RELATIONS: &'static [&'static [Relation]];
+
+    /// All of its bounds.
+    fn bounds() -> Vec<Bound> {
+        Self::BOUNDS.concat()
+    }
+
+    /// All of its relations.
+    fn relations() -> Vec<Relation> {
+        Self::RELATIONS.concat()
+    }
 }
 
 /// What a value is, which says how it is written.

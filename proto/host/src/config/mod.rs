@@ -4,13 +4,14 @@
 mod bounds;
 mod cli;
 mod limit;
+pub mod tables;
 mod types;
 
 pub use bounds::{Bound, Configuration, Kind, Relation};
 pub use cli::Cli;
 pub use ipnet::IpNet;
 pub use limit::Limit;
-pub use types::{ListenAddr, PortRange, SipTarget, check_media, duration, optional_duration};
+pub use types::{ListenAddr, PortRange, SipTarget, duration, optional_duration};
 
 use std::fmt;
 use std::ops::Range;
@@ -93,12 +94,13 @@ pub fn parse<T: Configuration>(
         let found = locate(None, span, &message);
         ConfigError { key, ..found }
     };
-    bounds::check_bounds(table.get_ref(), T::BOUNDS).map_err(fault)?;
+    let bounds = T::bounds();
+    bounds::check_bounds(table.get_ref(), &bounds).map_err(fault)?;
     let keys = table.clone();
     let read = T::deserialize(toml::Deserializer::from(table))
         .map_err(|e| locate(Some(keys.get_ref()), e.span(), e.message()))?;
     // Last: a misspelt key would be told as a relation to the default of the one that was meant.
-    bounds::check_relations(keys.get_ref(), T::BOUNDS, T::RELATIONS).map_err(fault)?;
+    bounds::check_relations(keys.get_ref(), &bounds, &T::relations()).map_err(fault)?;
     Ok(read)
 }
 

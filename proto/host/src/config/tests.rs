@@ -1,3 +1,4 @@
+use super::types::check_media;
 use super::*;
 use serde::Deserialize;
 use std::time::Duration;
@@ -21,15 +22,19 @@ struct Sip {
 }
 
 impl Configuration for Example {
-    const BOUNDS: &'static [Bound] = &[
-        Bound::items("sip.listen", 1, 4),
-        Bound::span("sip.probe_interval", 50, 5000).by_default(1000),
-        Bound::span("hold_time", 1000, 120_000).by_default(20_000),
-        Bound::number("peers[].weight", 1, 100),
-        Bound::items("peers[].networks", 1, 8),
+    const BOUNDS: &'static [&'static [Bound]] = &[
+        &[
+            Bound::items("sip.listen", 1, 4),
+            Bound::span("sip.probe_interval", 50, 5000).by_default(1000),
+        ],
+        &[
+            Bound::span("hold_time", 1000, 120_000).by_default(20_000),
+            Bound::number("peers[].weight", 1, 100),
+            Bound::items("peers[].networks", 1, 8),
+        ],
     ];
-    const RELATIONS: &'static [Relation] =
-        &[Relation::at_least("hold_time", 4, "sip.probe_interval")];
+    const RELATIONS: &'static [&'static [Relation]] =
+        &[&[Relation::at_least("hold_time", 4, "sip.probe_interval")]];
 }
 
 fn second() -> Duration {

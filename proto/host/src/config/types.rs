@@ -51,7 +51,11 @@ impl TryFrom<String> for ListenAddr {
 /// Whether `media` and its `ports` go with `listen`, where the same program listens for SIP: an address
 /// of the same family that a peer can send to (`0.0.0.0` would put every call on hold, RFC 3264
 /// section 8.4), and ports of which none is SIP's, since the call that is given that one fails.
-pub fn check_media(media: IpAddr, ports: PortRange, listen: ListenAddr) -> Result<(), String> {
+pub(super) fn check_media(
+    media: IpAddr,
+    ports: PortRange,
+    listen: ListenAddr,
+) -> Result<(), String> {
     let sip = listen.socket;
     if media.is_ipv4() != sip.is_ipv4() {
         return Err(format!(
@@ -85,6 +89,11 @@ impl PortRange {
     /// The ports of whole pairs: the first even, the last odd.
     pub fn ports(self) -> RangeInclusive<u16> {
         self.first..=self.last
+    }
+
+    /// The first and the last of them.
+    pub fn ends(self) -> (u16, u16) {
+        (self.first, self.last)
     }
 
     /// How many pairs of RTP and RTCP ports.

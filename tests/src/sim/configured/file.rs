@@ -29,23 +29,24 @@ pub(super) fn draw_file<C: Configuration>(
     validate: fn(&C) -> Result<(), String>,
     faults: &mut Vec<String>,
 ) -> Option<Drawn<C>> {
+    let (bounds, relations) = (C::bounds(), C::relations());
     let read = |values: &Values| -> Result<C, String> {
-        let text = written(C::BOUNDS, values, fixed);
+        let text = written(&bounds, values, fixed);
         let config: C =
             parse(Path::new("drawn.toml"), &text, &|_| None).map_err(|error| error.to_string())?;
         validate(&config).map(|()| config)
     };
     for _ in 0..TRIES {
-        let values = draw_values(draw, C::BOUNDS, C::RELATIONS);
-        let broken = C::RELATIONS.iter().find(|r| !holds(r, C::BOUNDS, &values));
+        let values = draw_values(draw, &bounds, &relations);
+        let broken = relations.iter().find(|r| !holds(r, &bounds, &values));
         match (read(&values), broken) {
             (Ok(config), None) => {
                 refuse_outside(draw, &values, &read, faults);
-                let told = told(C::BOUNDS, &values);
+                let told = told(&bounds, &values);
                 return Some(Drawn { config, told });
             }
             (Err(error), Some(_)) => {
-                let named = C::RELATIONS
+                let named = relations
                     .iter()
                     .any(|r| error.contains(r.more) && error.contains(r.less));
                 if !named {
@@ -67,7 +68,7 @@ fn refuse_outside<C: Configuration>(
     read: &dyn Fn(&Values) -> Result<C, String>,
     faults: &mut Vec<String>,
 ) {
-    let bounds: Vec<&Bound> = C::BOUNDS.iter().filter(|bound| is_drawn(bound)).collect();
+    let bounds: Vec<Bound> = C::bounds().into_iter().filter(is_drawn).collect();
     let bound = bounds[draw.below(bounds.len() as u64) as usize];
     let outside = match draw.below(4) {
         0 | 1 if bound.least > 0 => bound.least - 1,
