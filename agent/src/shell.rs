@@ -41,9 +41,6 @@ pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), Box<
         connected: options.max_connected,
     });
     capacity.tell()?;
-    metrics
-        .int_gauge("calls_capacity", "Live calls at most.")
-        .set(i64::try_from(capacity.calls).unwrap_or(i64::MAX));
     let sockets = SipSockets::bind(&config.sip.listen, options)?;
     metrics.register(ReceiveDrops::new(sockets.inodes()));
     let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
@@ -78,7 +75,7 @@ pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), Box<
         .on_late(|late| Some(In::LoopLate(late)))
         .on_snapshot(move |now, core: &AgentCore| {
             let snapshot = core.status(now);
-            gauges.status(&snapshot);
+            gauges.status(&snapshot, capacity.calls);
             publish.publish(snapshot);
         })
         .spawn_under(watch, "holdline-core")?;

@@ -2,83 +2,53 @@
 
 use crate::core::{Event, Status};
 use holdline_host::Metrics;
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts};
+use holdline_host::report::{CallMetrics, ms, set};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 use tracing::{debug, info, warn};
 
 /// The node's own metrics.
 #[derive(Clone)]
 pub struct Reporter {
-    placed: IntCounter,
-    answered: IntCounter,
-    ended: IntCounterVec,
-    refused: IntCounterVec,
+    calls: CallMetrics,
     claims: IntCounterVec,
     claim_seconds: Histogram,
     moved_away: IntCounter,
-    ignored: IntCounterVec,
     uncarried: IntCounter,
-    ports_refused: IntCounter,
     store_late: IntCounter,
     pauses: IntCounter,
-    calls: IntGauge,
-    capacity: IntGauge,
     utilization: IntGauge,
-    ports_used: IntGauge,
-    ports_total: IntGauge,
-    transactions: IntGauge,
     store_up: Gauge,
     store_waiting: IntGauge,
 }
 
-fn labelled(metrics: &Metrics, name: &str, help: &str, label: &str) -> IntCounterVec {
-    let opts = Opts::new(format!("holdline_{name}"), help);
-    let counter = IntCounterVec::new(opts, &[label]).expect("the name is valid");
-    metrics.register(counter.clone());
-    counter
-}
+/// Of `holdline_claim_seconds`, in seconds.
+const CLAIM_BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0];
 
 impl Reporter {
     /// Registers the node's metrics.
     pub fn new(metrics: &Metrics) -> Reporter {
-        let buckets = vec![0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0];
-        let opts = HistogramOpts::new(
-            "holdline_claim_seconds",
-            "From a failover INVITE to its answer, for each call taken over.",
-        );
-        let claim_seconds = Histogram::with_opts(opts.buckets(buckets)).expect("valid");
-        metrics.register(claim_seconds.clone());
         let counter = |name, help| metrics.counter(name, help);
         let gauge = |name, help| metrics.int_gauge(name, help);
-        let labelled = |name, help, label| labelled(metrics, name, help, label);
         Reporter {
-            placed: counter(
-                "calls_placed_total",
-                "INVITEs sent downstream for new calls.",
-            ),
-            answered: counter("calls_answered_total", "New calls that were answered."),
-            ended: labelled("calls_ended_total", "Calls that ended.", "cause"),
-            refused: labelled("calls_refused_total", "INVITEs refused.", "status"),
-            claims: labelled(
+            calls: CallMetrics::new(metrics),
+            claims: metrics.counters(
                 "claims_total",
                 "Failover calls, by how they went.",
                 "outcome",
             ),
-            claim_seconds,
+            claim_seconds: metrics.histogram(
+                "claim_seconds",
+                "From a failover INVITE to its answer, for each call taken over.",
+                &CLAIM_BUCKETS,
+            ),
             moved_away: counter("calls_moved_away_total", "Calls that another node has now."),
-            ignored: labelled("sip_ignored_total", "Messages not answered.", "reason"),
             uncarried: counter("sdp_refused_total", "Session descriptions not relayed."),
-            ports_refused: counter("media_ports_refused_total", "Media ports not opened."),
             store_late: counter(
                 "store_late_total",
                 "Answers that did not wait for the store.",
             ),
             pauses: counter("pauses_total", "Times that the node stood still over 1 s."),
-            calls: gauge("calls", "Live calls."),
-            capacity: gauge("calls_capacity", "Live calls at most."),
             utilization: gauge("utilization_percent", "What Instance-Utilization says."),
-            ports_used: gauge("media_ports_used", "Media port pairs in use."),
-            ports_total: gauge("media_ports", "Media port pairs configured."),
-            transactions: gauge("sip_transactions", "SIP transactions, client and server."),
             store_up: metrics.gauge("store_up", "1 while the store answers."),
             store_waiting: gauge("store_waiting", "Operations that wait for the store."),
         }
@@ -86,27 +56,22 @@ impl Reporter {
 
     /// Takes the gauges over from a snapshot.
     pub fn status(&self, status: &Status) {
-        let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.calls.set(whole(status.calls));
-        self.capacity.set(whole(status.capacity));
-        self.utilization.set(i64::from(status.utilization));
-        self.ports_used.set(whole(status.ports.0));
-        self.ports_total.set(whole(status.ports.1));
-        self.transactions
-            .set(whole(status.transactions.0 + status.transactions.1));
+        self.calls.set_calls(status.calls, status.capacity);
+        self.calls.set_resources(status.ports, status.transactions);
+        self.utilization.set(status.utilization.into());
         self.store_up.set(if status.store_up { 1.0 } else { 0.0 });
-        self.store_waiting.set(whole(status.store_waiting));
+        set(&self.store_waiting, status.store_waiting);
     }
 
     /// Tells an event.
     pub fn event(&self, event: &Event) {
         match event {
             Event::Placed(call) => {
-                self.placed.inc();
+                self.calls.placed.inc();
                 debug!(call, "call placed");
             }
             Event::Up { call, setup } => {
-                self.answered.inc();
+                self.calls.answered.inc();
                 debug!(call, setup_ms = ms(*setup), "call answered");
             }
             Event::Over {
@@ -114,13 +79,10 @@ impl Reporter {
                 lasted,
                 cause,
             } => {
-                self.ended.with_label_values(&[cause.as_str()]).inc();
+                self.calls.ended(cause.as_str());
                 info!(call, lasted_s = lasted.as_secs(), %cause, "call ended");
             }
-            Event::Refused { status } => {
-                self.refused.with_label_values(&[&status.to_string()]).inc();
-                debug!(status, "call refused");
-            }
+            Event::Refused { status } => self.calls.refused(*status),
             Event::Moved(call) => {
                 self.moved_away.inc();
                 info!(call, "call moved away");
@@ -129,17 +91,13 @@ impl Reporter {
                 self.uncarried.inc();
                 warn!(call, why, "session description not relayed");
             }
-            Event::BindFailed { local, errno } => {
-                self.ports_refused.inc();
-                warn!(%local, errno, "media port could not be opened (errno 98: another socket has it); \
-                       the call takes another where it can");
-            }
+            Event::BindFailed { local, errno } => self.calls.port_refused(*local, *errno),
             Event::Ignored { from, why } => {
                 let reason = why.as_str();
-                self.ignored.with_label_values(&[reason]).inc();
+                self.calls.ignored(reason);
                 debug!(%from, reason, "message ignored");
             }
-            Event::ParkingFull => self.ignored.with_label_values(&["paused"]).inc(),
+            Event::ParkingFull => self.calls.ignored("paused"),
             other => self.cluster(other),
         }
     }
@@ -193,8 +151,4 @@ impl Reporter {
             _ => {}
         }
     }
-}
-
-fn ms(duration: std::time::Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

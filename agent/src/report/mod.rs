@@ -3,21 +3,17 @@
 mod nodes;
 
 use crate::core::{Event, FarEndTold, Status};
-use holdline_b2bua::Ignored;
 use holdline_host::Metrics;
+use holdline_host::report::{CallMetrics, ms, set};
 use holdline_host::trunk_source::Failure;
 use nodes::{BUCKETS, Nodes};
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts};
-use std::net::SocketAddr;
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 use tracing::{info, warn};
 
 /// The agent's own metrics.
 #[derive(Clone)]
 pub struct Reporter {
-    placed: IntCounter,
-    answered: IntCounter,
-    ended: IntCounterVec,
-    refused: IntCounterVec,
+    calls: CallMetrics,
     moved: IntCounter,
     lost: IntCounter,
     late: IntCounter,
@@ -28,45 +24,18 @@ pub struct Reporter {
     trunk_refused: IntCounter,
     trunk_failed: IntCounterVec,
     trunk_version: IntGauge,
-    ignored: IntCounterVec,
-    ports_refused: IntCounter,
     forgotten: IntCounter,
-    calls: IntGauge,
     moving: IntGauge,
-    ports_used: IntGauge,
-    ports_total: IntGauge,
-    transactions: IntGauge,
     ready: Gauge,
-}
-
-fn labelled(metrics: &Metrics, name: &str, help: &str, label: &str) -> IntCounterVec {
-    let opts = Opts::new(format!("holdline_{name}"), help);
-    let counter = IntCounterVec::new(opts, &[label]).expect("the name is valid");
-    metrics.register(counter.clone());
-    counter
 }
 
 impl Reporter {
     /// Registers the agent's metrics.
     pub fn new(metrics: &Metrics) -> Reporter {
-        let opts = HistogramOpts::new(
-            "holdline_call_move_seconds",
-            "From the verdict to the new node's answer, for each moved call.",
-        );
-        let move_seconds = Histogram::with_opts(opts.buckets(BUCKETS.to_vec())).expect("valid");
-        metrics.register(move_seconds.clone());
         let counter = |name, help| metrics.counter(name, help);
         let gauge = |name, help| metrics.int_gauge(name, help);
         Reporter {
-            placed: counter("calls_placed_total", "INVITEs sent to nodes for new calls."),
-            answered: counter("calls_answered_total", "Calls that were answered."),
-            ended: labelled(metrics, "calls_ended_total", "Calls that ended.", "cause"),
-            refused: labelled(
-                metrics,
-                "calls_refused_total",
-                "INVITEs refused before they became calls.",
-                "status",
-            ),
+            calls: CallMetrics::new(metrics),
             moved: counter("calls_moved_total", "Calls moved to another node."),
             lost: counter("calls_lost_total", "Calls that could not be moved."),
             late: counter(
@@ -77,50 +46,38 @@ impl Reporter {
                 "hangups_after_move_total",
                 "Calls that their far end hung up within 1 s of a move.",
             ),
-            move_seconds,
+            move_seconds: metrics.histogram(
+                "call_move_seconds",
+                "From the verdict to the new node's answer, for each moved call.",
+                &BUCKETS,
+            ),
             nodes: Nodes::new(metrics),
             stores: gauge(
                 "stores",
                 "Different stores of the nodes; more than one is wrong.",
             ),
             trunk_refused: counter("trunk_documents_refused_total", "Invalid trunk documents."),
-            trunk_failed: labelled(
-                metrics,
+            trunk_failed: metrics.counters(
                 "trunk_fetches_failed_total",
                 "Requests to the trunk's source that brought no valid document.",
                 "reason",
             ),
             trunk_version: gauge("trunk_version", "Version of the trunk document in force."),
-            ignored: labelled(
-                metrics,
-                "sip_ignored_total",
-                "Messages not answered.",
-                "reason",
-            ),
             forgotten: counter(
                 "forgotten_total",
                 "What calls left on nodes, forgotten for want of room.",
             ),
-            ports_refused: counter("media_ports_refused_total", "Media ports not opened."),
-            calls: gauge("calls", "Live calls."),
             moving: gauge("calls_moving", "Calls on the move."),
-            ports_used: gauge("media_ports_used", "Media port pairs in use."),
-            ports_total: gauge("media_ports", "Media port pairs configured."),
-            transactions: gauge("sip_transactions", "SIP transactions, client and server."),
             ready: metrics.gauge("ready", "1 while new calls are taken."),
         }
     }
 
-    /// Takes the gauges over from a snapshot.
-    pub fn status(&self, status: &Status) {
-        let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.calls.set(whole(status.calls));
-        self.moving.set(whole(status.moving));
-        self.ports_used.set(whole(status.ports.0));
-        self.ports_total.set(whole(status.ports.1));
-        self.transactions
-            .set(whole(status.transactions.0 + status.transactions.1));
-        self.stores.set(whole(status.trunk.stores));
+    /// Takes the gauges over from a snapshot; `capacity` is how many calls there may be.
+    pub fn status(&self, status: &Status, capacity: usize) {
+        self.calls.set_calls(status.calls, capacity);
+        self.calls.set_resources(status.ports, status.transactions);
+        set(&self.moving, status.moving);
+        set(&self.stores, status.trunk.stores);
         self.nodes.status(&status.trunk.nodes);
         self.ready.set(if status.ready { 1.0 } else { 0.0 });
     }
@@ -136,11 +93,11 @@ impl Reporter {
     pub fn event(&self, event: Event) {
         match event {
             Event::CallPlaced { call, node } => {
-                self.placed.inc();
+                self.calls.placed.inc();
                 tracing::debug!(%call, %node, "call placed");
             }
             Event::CallAnswered { call } => {
-                self.answered.inc();
+                self.calls.answered.inc();
                 tracing::debug!(%call, "call answered");
             }
             Event::CallEnded {
@@ -148,13 +105,10 @@ impl Reporter {
                 cause,
                 generation,
             } => {
-                self.ended.with_label_values(&[cause.as_str()]).inc();
+                self.calls.ended(cause.as_str());
                 info!(%call, %cause, generation, "call ended");
             }
-            Event::CallRefused { status } => {
-                self.refused.with_label_values(&[&status.to_string()]).inc();
-                tracing::debug!(status, "call refused");
-            }
+            Event::CallRefused { status } => self.calls.refused(status),
             Event::CallMoved {
                 failover,
                 call,
@@ -184,12 +138,12 @@ impl Reporter {
                 warn!(%call, after_ms = ms(after), "the far end hung up just after the call had \
                     moved: where that happens again and again it cannot take calls over properly");
             }
-            Event::Ignored { from, why } => self.ignored(from, why),
-            Event::PortRefused { local, errno } => {
-                self.ports_refused.inc();
-                warn!(%local, errno, "media port could not be opened (errno 98: another socket has it); \
-                       the call takes another where it can");
+            Event::Ignored { from, why } => {
+                let reason = why.as_str();
+                self.calls.ignored(reason);
+                tracing::debug!(%from, reason, "message ignored");
             }
+            Event::PortRefused { local, errno } => self.calls.port_refused(local, errno),
             Event::Forgotten { what } => {
                 self.forgotten.inc();
                 warn!(
@@ -239,14 +193,4 @@ impl Reporter {
              bears more, set downstream.replaces_in_flight at the nodes"
         );
     }
-
-    fn ignored(&self, from: SocketAddr, why: Ignored) {
-        let reason = why.as_str();
-        self.ignored.with_label_values(&[reason]).inc();
-        tracing::debug!(%from, reason, "message ignored");
-    }
-}
-
-fn ms(duration: std::time::Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

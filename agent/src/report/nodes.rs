@@ -1,13 +1,11 @@
 //! Suspicions, verdicts and failovers as log lines and metrics: which evidence, when, and how long
 //! each step took.
 
-use super::{labelled, ms};
 use crate::cluster::{Gone, NodeState, NodeStatus, Verdict};
 use crate::core::{Event, Steps};
 use holdline_host::Metrics;
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-};
+use holdline_host::report::ms;
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -38,13 +36,6 @@ pub(super) struct Nodes {
     shown: Arc<Mutex<BTreeSet<SocketAddr>>>,
 }
 
-fn gauges(metrics: &Metrics, name: &str, help: &str) -> IntGaugeVec {
-    let opts = Opts::new(format!("holdline_{name}"), help);
-    let gauges = IntGaugeVec::new(opts, &["node"]).expect("the name is valid");
-    metrics.register(gauges.clone());
-    gauges
-}
-
 /// Why a node's calls move.
 fn reason(verdict: Option<&Verdict>) -> &'static str {
     match verdict {
@@ -65,15 +56,8 @@ fn told(verdict: Option<&Verdict>) -> String {
 
 impl Nodes {
     pub(super) fn new(metrics: &Metrics) -> Nodes {
-        let opts = HistogramOpts::new(
-            "holdline_failover_step_seconds",
-            "Last sign of life to suspicion (detection), suspicion to verdict (decision), and \
-             from the verdict to the first INVITE, first media, first and last moved call.",
-        );
-        let steps = HistogramVec::new(opts.buckets(BUCKETS.to_vec()), &["step"]);
-        let steps = steps.expect("the name is valid");
-        metrics.register(steps.clone());
-        let counters = |name, help, label| labelled(metrics, name, help, label);
+        let counters = |name, help, label| metrics.counters(name, help, label);
+        let gauges = |name, help| metrics.gauges(name, help, &["node"]);
         Nodes {
             suspicions: counters(
                 "node_suspicions_total",
@@ -96,7 +80,13 @@ impl Nodes {
                 "Nodes held for dead, by what raised the suspicion.",
                 "evidence",
             ),
-            steps,
+            steps: metrics.histograms(
+                "failover_step_seconds",
+                "Last sign of life to suspicion (detection), suspicion to verdict (decision), and \
+                 from the verdict to the first INVITE, first media, first and last moved call.",
+                "step",
+                &BUCKETS,
+            ),
             blind: metrics.counter(
                 "own_outages_total",
                 "Times that nothing could be sent to any node for reasons of this machine.",
@@ -106,18 +96,15 @@ impl Nodes {
                 "Nodes that ended as they had announced.",
             ),
             draining: gauges(
-                metrics,
                 "node_draining",
                 "1 while the node takes no new calls and is about to leave.",
             ),
-            up: gauges(metrics, "node_up", "1 while the node may carry calls."),
+            up: gauges("node_up", "1 while the node may carry calls."),
             answers_needed: gauges(
-                metrics,
                 "node_return_answers_needed",
                 "Answers in a row before a node that was dead is used again.",
             ),
             flaps: gauges(
-                metrics,
                 "node_flaps",
                 "Deaths of the node within the memory of flaps.",
             ),

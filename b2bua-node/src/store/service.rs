@@ -1,7 +1,7 @@
 //! The store on a thread of its own, behind a bounded queue: the core never waits for a disk.
 
 use super::{Answer, Store, StoreReply, StoreRequest};
-use prometheus::{Histogram, HistogramOpts, IntCounter};
+use prometheus::{Histogram, IntCounter};
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
@@ -46,13 +46,11 @@ pub fn start(
     reply: impl FnMut(StoreReply) + Send + 'static,
 ) -> io::Result<(StoreQueue, JoinHandle<()>)> {
     let (sender, receiver) = sync_channel(QUEUE);
-    let buckets = vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5];
-    let opts = HistogramOpts::new(
-        "holdline_store_commit_seconds",
+    let took = metrics.histogram(
+        "store_commit_seconds",
         "How long the store took for a batch of operations.",
+        &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5],
     );
-    let took = Histogram::with_opts(opts.buckets(buckets)).expect("the name is valid");
-    metrics.register(took.clone());
     let refused = metrics.counter(
         "store_refused_total",
         "Store operations that found the queue full.",

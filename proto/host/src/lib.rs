@@ -12,6 +12,7 @@ pub mod media_ports;
 pub mod metrics;
 pub mod published;
 pub mod relay_link;
+pub mod report;
 pub mod signals;
 pub mod sip_sockets;
 pub mod supervision;

@@ -7,7 +7,8 @@ use holdline_wire::machine::LocalFault;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,16 +28,12 @@ impl Metrics {
         let metrics = Metrics {
             registry: Registry::new(),
         };
-        let info = IntGaugeVec::new(
-            Opts::new(
-                "holdline_build_info",
-                "Which program and version runs; always 1.",
-            ),
+        let info = metrics.gauges(
+            "build_info",
+            "Which program and version runs; always 1.",
             &["program", "version"],
         );
-        let info = info.expect("the name is valid");
         info.with_label_values(&[program, version]).set(1);
-        metrics.register(info);
         let start = metrics.gauge(
             "start_time_seconds",
             "When the program started, since 1970.",
@@ -63,6 +60,38 @@ impl Metrics {
         let counter = counter.expect("the name is valid");
         self.register(counter.clone());
         counter
+    }
+
+    /// Registered counters `holdline_<name>`, one for each value of `label`.
+    pub fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
+        let opts = Opts::new(format!("holdline_{name}"), help);
+        let counters = IntCounterVec::new(opts, &[label]).expect("the name is valid");
+        self.register(counters.clone());
+        counters
+    }
+
+    /// A registered histogram `holdline_<name>`; `buckets` are upper ends, ascending.
+    pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        let opts = HistogramOpts::new(format!("holdline_{name}"), help).buckets(buckets.to_vec());
+        let histogram = Histogram::with_opts(opts).expect("the name is valid");
+        self.register(histogram.clone());
+        histogram
+    }
+
+    /// Registered histograms `holdline_<name>`, one for each value of `label`.
+    pub fn histograms(&self, name: &str, help: &str, label: &str, buckets: &[f64]) -> HistogramVec {
+        let opts = HistogramOpts::new(format!("holdline_{name}"), help).buckets(buckets.to_vec());
+        let histograms = HistogramVec::new(opts, &[label]).expect("the name is valid");
+        self.register(histograms.clone());
+        histograms
+    }
+
+    /// Registered gauges `holdline_<name>` of whole numbers, one for each set of values of `labels`.
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        let opts = Opts::new(format!("holdline_{name}"), help);
+        let gauges = IntGaugeVec::new(opts, labels).expect("the name is valid");
+        self.register(gauges.clone());
+        gauges
     }
 
     /// A registered gauge `holdline_<name>` of whole numbers.
@@ -180,12 +209,11 @@ pub(crate) struct SipMetrics {
 impl SipMetrics {
     pub(crate) fn new(metrics: &Metrics) -> SipMetrics {
         let counter = |name, help| metrics.counter(name, help);
-        let options = Opts::new(
-            "holdline_sip_local_faults_total",
+        let local = metrics.counters(
+            "sip_local_faults_total",
             "SIP datagrams that did not leave this machine, by what kept them.",
+            "kind",
         );
-        let local = IntCounterVec::new(options, &["kind"]).expect("the name is valid");
-        metrics.register(local.clone());
         let of_kind = |kind: LocalFault| local.with_label_values(&[kind.name()]);
         SipMetrics {
             local_faults: LocalFault::ALL.map(of_kind),
