@@ -9,6 +9,7 @@ use holdline_host::drain::{self, Progress};
 use holdline_host::http::{Pages, bind, serve};
 use holdline_host::media_ports::taken_by_others;
 use holdline_host::metrics::ReceiveDrops;
+use holdline_host::program::End;
 use holdline_host::published::Published;
 use holdline_host::relay_link::RelayLink;
 use holdline_host::trunk_source::{Fetched, SourceOptions};
@@ -20,7 +21,6 @@ use holdline_relay::RelayConfig;
 use holdline_wire::Time;
 use holdline_wire::token::Tokens;
 use serde::Serialize;
-use std::error::Error;
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -28,7 +28,7 @@ use tracing::{info, warn};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the agent until it is told to end.
-pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), Box<dyn Error>> {
+pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), End> {
     let clock = Clock::start();
     let machinery = Machinery::start_under(watch)?;
     let tasks = machinery.tasks();
@@ -43,7 +43,10 @@ pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), Box<
     capacity.tell()?;
     let sockets = SipSockets::bind(&config.sip.listen, options)?;
     metrics.register(ReceiveDrops::new(sockets.inodes()));
-    let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
+    let sip = *sockets
+        .local_addrs()
+        .first()
+        .ok_or_else(|| End::Failed("no SIP address".into()))?;
     // A generator of its own: the tags that the core draws must not tell the incarnation.
     let incarnation = Tokens::new(clock::seed()?).tag();
     let settings = Settings {
@@ -94,7 +97,10 @@ pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), Box<
         // The source has logged it.
         Fetched::Failed { failure, .. } => failures.trunk_failed(failure),
     };
-    let trunk = config.trunk.first().ok_or("no [[trunk]]")?;
+    let trunk = config
+        .trunk
+        .first()
+        .ok_or_else(|| End::Failed("no [[trunk]]".into()))?;
     let mut options = SourceOptions::new(&trunk.config);
     options.interval = trunk.poll.unwrap_or(options.interval);
     options.state_dir.clone_from(&trunk.state_dir);
@@ -135,14 +141,14 @@ pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), Box<
     });
     if let Some(failure) = watch.failure() {
         // Threads may hang: none is waited for.
-        return Err(failure.into());
+        return Err(End::Failed(failure.into()));
     }
     let sound = handle.stop().is_ok();
     machinery.end(PATIENCE);
     if sound {
         Ok(())
     } else {
-        Err("the core panicked".into())
+        Err(End::Failed("the core panicked".into()))
     }
 }
 

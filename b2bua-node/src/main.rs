@@ -2,44 +2,18 @@
 
 use b2bua_node::config::Config;
 use b2bua_node::shell;
-use holdline_host::config::Cli;
-use holdline_host::log;
-use holdline_host::{Metrics, Watch};
+use holdline_host::program::{self, About};
 use std::process::ExitCode;
 
-/// A call is some hundred small allocations of all lifetimes, many of over 1 KiB; what it costs in
-/// memory and time with and without is in `docs/dev/benchmarks.md`.
+/// The same one, for the same reasons, as the agent's: see `docs/dev/benchmarks.md`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const NAME: &str = "b2bua-node";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 fn main() -> ExitCode {
-    let cli = Cli::parse(NAME, VERSION, "A B2BUA with media whose calls survive it");
-    let config: Config = cli.load_or_exit(Config::validate);
-    let store = match shell::open_store(&config) {
-        Ok(store) => store,
-        Err(error) => {
-            eprintln!("{NAME}: {error}");
-            return ExitCode::from(2);
-        }
+    let about = About {
+        name: "b2bua-node",
+        version: env!("CARGO_PKG_VERSION"),
+        line: "A B2BUA with media whose calls survive it",
     };
-    let metrics = Metrics::new(NAME, VERSION);
-    let watch = Watch::of_program();
-    let guard = match log::start(&config.log, &metrics, &watch) {
-        Ok(guard) => guard,
-        Err(error) => {
-            eprintln!("{NAME}: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match shell::run(&config, &metrics, &watch, store) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "{NAME} failed");
-            guard.flush();
-            ExitCode::FAILURE
-        }
-    }
+    program::main(about, |config| &config.log, Config::validate, shell::run)
 }

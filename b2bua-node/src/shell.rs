@@ -12,6 +12,7 @@ use holdline_host::drain::{self, Progress};
 use holdline_host::http::{Document, Pages, bind, serve};
 use holdline_host::media_ports::taken_by_others;
 use holdline_host::metrics::ReceiveDrops;
+use holdline_host::program::End;
 use holdline_host::published::Published;
 use holdline_host::relay_link::RelayLink;
 use holdline_host::{
@@ -20,7 +21,6 @@ use holdline_host::{
 use holdline_relay::RelayConfig;
 use holdline_wire::token::Tokens;
 use serde_json::json;
-use std::error::Error;
 use std::time::Duration;
 use tracing::info;
 
@@ -29,21 +29,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Opens the store that the configuration names. A node that could not would take calls and lose them
 /// with its death, so it does not start (spec: X59); the error says what to do.
-pub fn open_store(config: &Config) -> Result<SqliteStore, String> {
+fn open_store(config: &Config) -> Result<SqliteStore, End> {
     let path = &config.store.url.path;
     SqliteStore::open(path).map_err(|error| {
         let advice = error.what_to_do();
-        format!("store {} cannot be used: {error}. {advice}", path.display())
+        let path = path.display();
+        End::Refused(format!("store {path} cannot be used: {error}. {advice}"))
     })
 }
 
 /// Runs the node until it is told to end.
-pub fn run(
-    config: &Config,
-    metrics: &Metrics,
-    watch: &Watch,
-    store: SqliteStore,
-) -> Result<(), Box<dyn Error>> {
+pub fn run(config: &Config, metrics: &Metrics, watch: &Watch) -> Result<(), End> {
+    let store = open_store(config)?;
     let clock = Clock::start();
     let machinery = Machinery::start_under(watch)?;
     let tasks = machinery.tasks();
@@ -59,7 +56,10 @@ pub fn run(
     let pages = bind(config.http.listen)?;
     let sockets = SipSockets::bind(&config.sip.listen, SocketOptions::default())?;
     metrics.register(ReceiveDrops::new(sockets.inodes()));
-    let sip = *sockets.local_addrs().first().ok_or("no SIP address")?;
+    let sip = *sockets
+        .local_addrs()
+        .first()
+        .ok_or_else(|| End::Failed("no SIP address".into()))?;
     // A generator of its own: the tags that the core draws must not tell the incarnation.
     let incarnation = Tokens::new(clock::seed()?).tag();
     let settings = NodeConfig {
@@ -142,7 +142,7 @@ pub fn run(
     });
     if let Some(failure) = watch.failure() {
         // Threads may hang: none is waited for.
-        return Err(failure.into());
+        return Err(End::Failed(failure.into()));
     }
     // The core's end drops the way to the store, whose thread ends after what it was given.
     let sound = handle.stop().is_ok() && store_thread.join().is_ok();
@@ -150,7 +150,7 @@ pub fn run(
     if sound {
         Ok(())
     } else {
-        Err("a thread panicked".into())
+        Err(End::Failed("a thread panicked".into()))
     }
 }
 

@@ -10,6 +10,7 @@ pub mod http;
 pub mod log;
 pub mod media_ports;
 pub mod metrics;
+pub mod program;
 pub mod published;
 pub mod relay_link;
 pub mod report;
