@@ -25,12 +25,12 @@ pub struct Reporter {
 const CLAIM_BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0];
 
 impl Reporter {
-    /// Registers the node's metrics.
-    pub fn new(metrics: &Metrics) -> Reporter {
+    /// Registers the node's own metrics, beside `calls`.
+    pub fn new(metrics: &Metrics, calls: CallMetrics) -> Reporter {
         let counter = |name, help| metrics.counter(name, help);
         let gauge = |name, help| metrics.int_gauge(name, help);
         Reporter {
-            calls: CallMetrics::new(metrics),
+            calls,
             claims: metrics.counters(
                 "claims_total",
                 "Failover calls, by how they went.",
@@ -54,10 +54,8 @@ impl Reporter {
         }
     }
 
-    /// Takes the gauges over from a snapshot.
+    /// Takes the node's own gauges over from a snapshot.
     pub fn status(&self, status: &Status) {
-        self.calls.set_calls(status.calls, status.capacity);
-        self.calls.set_resources(status.ports, status.transactions);
         self.utilization.set(status.utilization.into());
         self.store_up.set(if status.store_up { 1.0 } else { 0.0 });
         set(&self.store_waiting, status.store_waiting);

@@ -30,12 +30,12 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Registers the agent's metrics.
-    pub fn new(metrics: &Metrics) -> Reporter {
+    /// Registers the agent's own metrics, beside `calls`.
+    pub fn new(metrics: &Metrics, calls: CallMetrics) -> Reporter {
         let counter = |name, help| metrics.counter(name, help);
         let gauge = |name, help| metrics.int_gauge(name, help);
         Reporter {
-            calls: CallMetrics::new(metrics),
+            calls,
             moved: counter("calls_moved_total", "Calls moved to another node."),
             lost: counter("calls_lost_total", "Calls that could not be moved."),
             late: counter(
@@ -72,10 +72,8 @@ impl Reporter {
         }
     }
 
-    /// Takes the gauges over from a snapshot; `capacity` is how many calls there may be.
-    pub fn status(&self, status: &Status, capacity: usize) {
-        self.calls.set_calls(status.calls, capacity);
-        self.calls.set_resources(status.ports, status.transactions);
+    /// Takes the agent's own gauges over from a snapshot.
+    pub fn status(&self, status: &Status) {
         set(&self.moving, status.moving);
         set(&self.stores, status.trunk.stores);
         self.nodes.status(&status.trunk.nodes);

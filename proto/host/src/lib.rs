@@ -19,6 +19,7 @@ pub mod sip_sockets;
 pub mod supervision;
 pub mod tasks;
 pub mod trunk_source;
+pub mod vitals;
 
 pub use clock::Clock;
 pub use driver::{Driver, DriverOptions, Handle, Inbox, InboxError};
@@ -28,3 +29,4 @@ pub use relay_link::RelayLink;
 pub use sip_sockets::{SipSockets, SocketOptions};
 pub use supervision::Watch;
 pub use tasks::{Machinery, Tasks};
+pub use vitals::Vitals;

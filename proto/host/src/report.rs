@@ -1,6 +1,9 @@
 //! What both programs count of their calls, under the same names.
 
 use crate::metrics::Metrics;
+use crate::vitals::{Transactions, Vitals};
+use prometheus::core::Collector;
+use prometheus::proto::Metric;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -72,17 +75,22 @@ impl CallMetrics {
                the call takes another where it can");
     }
 
-    /// Live calls, and how many there may be.
-    pub fn set_calls(&self, live: usize, capacity: usize) {
-        set(&self.calls, live);
-        set(&self.capacity, capacity);
+    /// Messages that got no answer since the start.
+    pub(crate) fn ignored_in_all(&self) -> u64 {
+        let families = self.ignored.collect();
+        let counters = families.iter().flat_map(|family| family.get_metric());
+        let count = |metric: &Metric| metric.get_counter().get_value() as u64;
+        counters.map(count).sum()
     }
 
-    /// Port pairs in use and in all, client and server transactions.
-    pub fn set_resources(&self, ports: (usize, usize), transactions: (usize, usize)) {
-        set(&self.ports_used, ports.0);
-        set(&self.ports_total, ports.1);
-        set(&self.transactions, transactions.0 + transactions.1);
+    /// Takes the gauges over from a snapshot; `capacity` is how many calls there may be.
+    pub(crate) fn show(&self, vitals: &Vitals, capacity: usize) {
+        set(&self.calls, vitals.calls);
+        set(&self.capacity, capacity);
+        set(&self.ports_used, vitals.ports.used);
+        set(&self.ports_total, vitals.ports.total);
+        let Transactions { client, server } = vitals.transactions;
+        set(&self.transactions, client + server);
     }
 }
 
@@ -108,8 +116,7 @@ mod tests {
         calls.ended("hangup");
         calls.refused(503);
         calls.ignored("source");
-        calls.set_calls(2, 1000);
-        calls.set_resources((8, 5000), (3, 4));
+        calls.show(&Vitals::new(2, (8, 5000), (3, 4), false), 1000);
         let text = metrics.text();
         for line in [
             "holdline_calls_placed_total 1",
@@ -124,6 +131,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|told| told == line), "{line} in {text}");
         }
+        calls.ignored("source");
+        calls.ignored("garbage");
+        assert_eq!(calls.ignored_in_all(), 3);
     }
 
     #[test]

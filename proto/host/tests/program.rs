@@ -2,22 +2,22 @@
 //! logs, a core on its thread, HTTP, signals, an orderly end.
 
 use bytes::Bytes;
+use holdline_host::config::tables::Media;
 use holdline_host::config::{self, Bound, Configuration, ListenAddr, Relation};
-use holdline_host::http::{self, Pages};
+use holdline_host::drain::DrainOptions;
 use holdline_host::log::{self, LogConfig};
-use holdline_host::metrics::ReceiveDrops;
-use holdline_host::signals::{self, Signal};
-use holdline_host::{Clock, Driver, Machinery, Metrics, Published, SipSockets, Watch, clock};
-use holdline_wire::Time;
+use holdline_host::program::{Common, End, Needs, Program, Snapshot};
+use holdline_host::{Metrics, Vitals, Watch, clock};
 use holdline_wire::machine::{Input, Machine, Output};
 use holdline_wire::token::Tokens;
+use holdline_wire::{Time, transport::TransportKey};
 use serde::Deserialize;
+use serde_json::json;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use std::time::Duration;
 struct Config {
     listen: Vec<ListenAddr>,
     http: SocketAddr,
+    media: Media,
     log: LogConfig,
 }
 
@@ -34,33 +35,30 @@ impl Configuration for Config {
     const RELATIONS: &'static [&'static [Relation]] = &[];
 }
 
-/// Tags each message; ends when a drain is asked for and it has answered two.
+/// Tags each message; may end when a drain is asked for and it has answered two.
 struct Tagger {
     tokens: Tokens,
-    answered: u32,
+    answered: usize,
     draining: bool,
     outputs: VecDeque<Output<Finished>>,
 }
 
-struct Drain;
 struct Finished;
 
 impl Machine for Tagger {
-    type In = Drain;
+    type In = Common;
     type Out = Finished;
 
-    fn handle(&mut self, _: Time, input: Input<Drain>) {
+    fn handle(&mut self, _: Time, input: Input<Common>) {
         match input {
             Input::Message { from, .. } => {
                 self.answered += 1;
                 let bytes = Bytes::from(self.tokens.tag());
                 self.outputs.push_back(Output::Send { to: from, bytes });
+                self.outputs.push_back(Output::Other(Finished));
             }
-            Input::Other(Drain) => self.draining = true,
-            Input::Fault { .. } | Input::Deadline => {}
-        }
-        if self.draining && self.answered >= 2 {
-            self.outputs.push_back(Output::Other(Finished));
+            Input::Other(Common::Drain) => self.draining = true,
+            Input::Other(_) | Input::Fault { .. } | Input::Deadline => {}
         }
     }
 
@@ -73,81 +71,72 @@ impl Machine for Tagger {
     }
 }
 
-#[derive(Default)]
-struct Status {
-    answered: u32,
-    draining: bool,
-}
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a `main.rs` does between the command line and its exit code.
-fn run(config: &Config, started: &Sender<(SocketAddr, SocketAddr)>) -> Result<bool, Failure> {
-    let metrics = Metrics::new("tagger", "0.0.1");
-    let watch = Watch::new();
-    let _log = log::start(&config.log, &metrics, &watch)?;
-    let clock = Clock::start();
-    // Sockets first: what is in use is told before anything runs.
-    let sockets = SipSockets::bind(&config.listen, Default::default())?;
-    let listener = http::bind(config.http)?;
-    started.send((sockets.local_addrs()[0], listener.local_addr()?))?;
-    metrics.register(ReceiveDrops::new(sockets.inodes()));
-
-    let tokens = Tokens::new(clock::seed()?);
-    let core = Tagger {
-        tokens,
+/// What a shell does, with a core that calls on `peer` as soon as it runs.
+fn run(config: &Config, peer: SocketAddr, started: &Sender<SocketAddr>) -> Result<(), End> {
+    let (metrics, watch) = (Metrics::new("tagger", "0.0.1"), Watch::new());
+    let drain = DrainOptions {
+        grace: Duration::ZERO,
+        timeout: Duration::from_secs(20),
+        left: "they are forgotten",
+    };
+    let needs = Needs {
+        sip: &config.listen,
+        http: config.http,
+        media: &config.media,
+        calls: (2, "two"),
+        asked: true,
+        judges: false,
+        drain,
+    };
+    let program = Program::bind(&metrics, &watch, needs)?;
+    let mut core = Tagger {
+        tokens: Tokens::new(clock::seed()?),
         answered: 0,
         draining: false,
         outputs: VecDeque::new(),
     };
-    let machinery = Machinery::start_under(&watch)?;
-    let status = Published::new(Status::default());
-    let finished = Arc::new(tokio::sync::Notify::new());
-    let (publish, finish) = (status.clone(), Arc::clone(&finished));
-    let handle = Driver::new(core, sockets, clock, Default::default(), &metrics)?
-        .on_output(move |_, Finished| finish.notify_one())
-        .on_snapshot(move |_, core: &Tagger| {
-            publish.publish(Status {
-                answered: core.answered,
-                draining: core.draining,
-            });
-        })
-        .spawn_under(&watch, "tagger-core")?;
-
-    let ready = status.clone();
-    let pages = Pages::new(
-        metrics,
-        move || {
-            if ready.read().draining {
-                Err("draining".into())
-            } else {
-                Ok(())
-            }
-        },
-        move || Bytes::from(format!("{{\"answered\":{}}}", status.read().answered)),
-    );
-    http::serve(
-        &machinery.tasks(),
-        listener,
-        pages.watched_by(&watch).router(axum::Router::new()),
-    )?;
-    let (inbox, force) = (handle.inbox(), Arc::clone(&finished));
-    signals::listen(&machinery.tasks(), move |signal| match signal {
-        Signal::Drain => drop(inbox.try_send(Drain)),
-        Signal::Force => force.notify_one(),
-        Signal::Reload => {}
-    })?;
-
-    let failed = watch.failed();
-    machinery.block_on(async {
-        tokio::select! {
-            () = finished.notified() => {}
-            () = failed.cancelled() => {}
-        }
+    let (local, calls) = (program.sip, program.calls.clone());
+    core.outputs.push_back(Output::Send {
+        to: TransportKey::udp(local, peer),
+        bytes: Bytes::from_static(b"hello"),
     });
-    watch.ending();
-    let clean = handle.stop().is_ok();
-    Ok(machinery.end(Duration::from_secs(5)) && clean)
+    let own = move |Finished| {
+        calls.answered.inc();
+        None
+    };
+    let show = |_, core: &Tagger| Snapshot {
+        vitals: Vitals::new(
+            2_usize.saturating_sub(core.answered),
+            (0, 4),
+            (0, 0),
+            core.draining,
+        ),
+        unready: None,
+        untold: 0,
+        own: json!({ "answered": core.answered }),
+    };
+    let running = program
+        .wire(core, |common| common)?
+        .run(own, show, axum::Router::new())?;
+    let _ = started.send(local);
+    running.until_told(Vec::new())
+}
+
+/// A file of the program whose pages are at `http`.
+fn configured(http: SocketAddr) -> Config {
+    let text = format!(
+        "listen = [\"udp:${{ADDRESS}}:0\"]\nhttp = \"{http}\"\n[media]\naddress = \"127.0.0.1\"\n\
+         ports = \"31000-31007\"\n[log]\nlevel = \"warn\"\n"
+    );
+    let environment = |name: &str| (name == "ADDRESS").then(|| "127.0.0.1".to_owned());
+    config::parse(Path::new("tagger.toml"), &text, &environment).unwrap()
+}
+
+fn udp() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let patience = Duration::from_secs(10);
+    socket.set_read_timeout(Some(patience)).unwrap();
+    socket
 }
 
 fn get(address: SocketAddr, path: &str) -> String {
@@ -172,16 +161,20 @@ fn until(address: SocketAddr, path: &str, part: &str) {
 
 #[test]
 fn a_program_serves_drains_and_ends() {
-    let text = "listen = [\"udp:${ADDRESS}:0\"]\nhttp = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n";
-    let environment = |name: &str| (name == "ADDRESS").then(|| "127.0.0.1".to_owned());
-    let config: Config = config::parse(Path::new("tagger.toml"), text, &environment).unwrap();
+    // A port that is free for now: the file cannot leave it to the kernel, or nobody would know it.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = free.local_addr().unwrap();
+    drop(free);
+    let config = configured(http);
+    let metrics = Metrics::new("test", "0");
+    let _log = log::start(&config.log, &metrics, &Watch::new()).unwrap();
     let (sender, started) = mpsc::channel();
-    let program = std::thread::spawn(move || run(&config, &sender));
-    let (sip, http) = started.recv_timeout(Duration::from_secs(10)).unwrap();
+    let peer = udp();
+    let address = peer.local_addr().unwrap();
+    let program = std::thread::spawn(move || run(&config, address, &sender).is_ok());
+    let sip = started.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(peer.recv(&mut [0; 100]).unwrap(), b"hello".len());
 
-    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-    peer.set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
     let ask = || {
         peer.send_to(b"tag?", sip).unwrap();
         peer.recv(&mut [0; 100]).unwrap()
@@ -190,21 +183,37 @@ fn a_program_serves_drains_and_ends() {
     until(http, "/status", "\"answered\":1");
     until(http, "/readyz", "200 OK");
     let metrics = get(http, "/metrics");
-    assert!(
-        metrics.contains("holdline_sip_datagrams_received_total 1\n"),
-        "{metrics}"
-    );
+    for line in [
+        "holdline_sip_datagrams_received_total 1\n",
+        "holdline_calls_answered_total 1\n",
+        "holdline_calls_capacity 2\n",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
 
     let own = std::process::id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &own])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let told = Command::new("kill").args(["-TERM", &own]).status();
+    assert!(told.unwrap().success());
     until(http, "/readyz", "503");
     until(http, "/healthz", "200 OK");
     assert_eq!(ask(), 24);
-    assert!(program.join().unwrap().unwrap(), "it ended in order");
+    assert!(program.join().unwrap(), "it ended in order");
+}
+
+/// Its core would call on the peer at once, as the other test shows: of a start that fails nobody hears.
+#[test]
+fn a_program_whose_pages_have_no_address_does_not_start() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = configured(other.local_addr().unwrap());
+    let (peer, (sender, started)) = (udp(), mpsc::channel());
+    let refused = run(&config, peer.local_addr().unwrap(), &sender);
+    let Err(End::Failed(error)) = refused else {
+        panic!("it ran");
+    };
+    let told = format!("cannot listen on http {}", config.http);
+    assert!(error.to_string().starts_with(&told), "{error}");
+    peer.set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    assert!(peer.recv(&mut [0; 100]).is_err(), "it was called on");
+    assert!(started.try_recv().is_err());
 }

@@ -42,6 +42,16 @@ fn the_pages_answer_and_metrics_can_be_scraped() {
         let status = get(http, "/status").unwrap();
         let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
         assert_eq!(status["calls"], 0);
+        assert_eq!(status["ports"]["used"], 0, "{status}");
+        assert_eq!(status["draining"], false, "{status}");
+        assert_eq!(status["ready"], true, "{status}");
+        assert!(status["transactions"]["server"].is_number(), "{status}");
+        for number in ["started_at_unix", "at", "capacity", "ignored"] {
+            assert!(status[number].is_number(), "{number} in {status}");
+        }
+        for word in ["incarnation", "capacity_bound_by"] {
+            assert!(status[word].is_string(), "{word} in {status}");
+        }
         let metrics = get(http, "/metrics").unwrap();
         assert_eq!(metrics.status, 200);
         let names = metric_names(&metrics.text());

@@ -126,6 +126,11 @@ where
         })
     }
 
+    /// The core before it runs.
+    pub(crate) fn core(&self) -> &M {
+        &self.core
+    }
+
     /// A sender of the core's inbox, for the threads and tasks that `on_output` hands work to.
     pub fn inbox(&self) -> Inbox<M::In> {
         self.inbox.clone()
