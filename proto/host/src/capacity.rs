@@ -6,15 +6,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fmt;
 use std::io;
 
-/// Port pairs of a call: RTP and RTCP of one audio stream on each side.
-const PAIRS_OF_A_CALL: usize = 2;
-/// A socket for each of their ports.
-const SOCKETS_OF_A_CALL: u64 = 4;
-/// Open files for HTTP (128 connections), SIP, the store, epoll and logs.
-const RESERVE: u64 = 160;
-/// Connected SIP sockets have one in so many open files, at most as many as there may be.
-const CONNECTED: u64 = 16;
-
 /// What decides how many calls there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
@@ -36,6 +27,15 @@ impl Bound {
         }
     }
 }
+
+/// Port pairs of a call: RTP and RTCP of one audio stream on each side.
+const PAIRS_OF_A_CALL: usize = 2;
+/// A socket for each of their ports.
+const SOCKETS_OF_A_CALL: u64 = 4;
+/// Open files for HTTP (128 connections), SIP, the store, epoll and logs.
+const RESERVE: u64 = 160;
+/// Connected SIP sockets have one in so many open files, at most as many as there may be.
+const CONNECTED: u64 = 16;
 
 /// What there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

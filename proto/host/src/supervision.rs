@@ -1,7 +1,7 @@
 //! Threads and tasks of ours that end though the program goes on: without its core, its relay or its
 //! store a program looks alive and carries nothing, so it ends as a whole and says why (spec: X52).
 
-use crate::log;
+use crate::log::direct;
 use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -141,8 +141,8 @@ impl Watch {
         if self.0.failure.set(failure.clone()).is_err() {
             return;
         }
-        if name == log::THREAD {
-            log::write_directly(&format!("ERROR {failure}. The program ends.\n"));
+        if name == direct::THREAD {
+            direct::write_directly(&format!("ERROR {failure}. The program ends.\n"));
         } else {
             tracing::error!(
                 thread = name,

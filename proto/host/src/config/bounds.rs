@@ -5,7 +5,6 @@ use super::types::parse_duration;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::ops::Range;
-use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -249,7 +248,3 @@ fn visit<'t, 'i>(
         _ => Ok(()),
     }
 }
-
-/// The longest duration that any key takes, whether its own bound is known or not: sums and small
-/// multiples of it cannot overflow.
-pub(super) const LONGEST: Duration = Duration::from_secs(24 * 3600);

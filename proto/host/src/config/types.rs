@@ -1,12 +1,15 @@
 //! Types of options that several programs have. Networks are [`super::IpNet`] as they are.
 
-use super::bounds::LONGEST;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// The longest duration that any key takes, whether its own bound is known or not: sums and small
+/// multiples of it cannot overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Where to listen for SIP: `udp:127.0.0.1:5060`, `udp:[::1]:5060`. The address is one that peers
 /// reach, since it is what Via and Contact say: `0.0.0.0` is refused. Port 0 lets the kernel choose.
@@ -180,12 +183,6 @@ pub struct SipTarget {
     pub socket: SocketAddr,
 }
 
-impl fmt::Display for SipTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sip:{}", self.socket)
-    }
-}
-
 impl FromStr for SipTarget {
     type Err = String;
 
@@ -217,6 +214,12 @@ impl TryFrom<String> for SipTarget {
 
     fn try_from(text: String) -> Result<SipTarget, String> {
         text.parse()
+    }
+}
+
+impl fmt::Display for SipTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sip:{}", self.socket)
     }
 }
 

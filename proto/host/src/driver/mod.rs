@@ -9,12 +9,10 @@ pub use inbox::{Inbox, InboxError};
 use crate::clock::Clock;
 use crate::metrics::{DriverMetrics, Metrics, SipMetrics};
 use crate::sip_sockets::SipSockets;
-use crate::supervision::Watch;
 use holdline_wire::Time;
 use holdline_wire::machine::Machine;
 use inbox::Alarm;
 use mio::{Poll, Token, Waker};
-use run::Loop;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -166,30 +164,6 @@ where
     pub fn on_snapshot(mut self, handler: impl FnMut(Time, &M) + Send + 'static) -> Self {
         self.on_snapshot = Box::new(handler);
         self
-    }
-
-    /// Starts the thread, named `name`.
-    pub fn spawn(self, name: &str) -> io::Result<Handle<M::In>> {
-        self.spawn_under(&Watch::new(), name)
-    }
-
-    /// The same; `watch` is told when the thread ends.
-    pub fn spawn_under(self, watch: &Watch, name: &str) -> io::Result<Handle<M::In>> {
-        let inbox = self.inbox.clone();
-        let control = Arc::clone(&self.control);
-        let ended = CancellationToken::new();
-        let guard = ended.clone().drop_guard();
-        let thread = watch.thread(name, move || {
-            // Dropped also when the core panics, so that whoever waits for it learns of it.
-            let _guard = guard;
-            Loop::new(self).run()
-        })?;
-        Ok(Handle {
-            inbox,
-            control,
-            thread,
-            ended,
-        })
     }
 }
 

@@ -1,13 +1,17 @@
 //! The loop of a core's thread: bounded work for each kind of input, deadlines in between.
 
-use super::{Driver, WAKER};
+use super::{Driver, Handle, WAKER};
 use crate::sip_sockets::Arrival;
+use crate::supervision::Watch;
 use holdline_wire::Time;
 use holdline_wire::machine::{Input, Machine, Output};
 use mio::{Events, Token};
 use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Between two batches of a pass, a deadline overdue by this much is served; below it, what has
 /// already arrived is heard first, since it may be the answer that the deadline waits for.
@@ -19,7 +23,38 @@ const RETRY: Duration = Duration::from_millis(1);
 /// The poll sleeps in whole milliseconds, rounded up.
 const POLL_GRAIN: Duration = Duration::from_millis(1);
 
-pub(super) struct Loop<M: Machine> {
+impl<M> Driver<M>
+where
+    M: Machine + Send + 'static,
+    M::In: Send + 'static,
+    M::Out: 'static,
+{
+    /// Starts the thread, named `name`.
+    pub fn spawn(self, name: &str) -> io::Result<Handle<M::In>> {
+        self.spawn_under(&Watch::new(), name)
+    }
+
+    /// The same; `watch` is told when the thread ends.
+    pub fn spawn_under(self, watch: &Watch, name: &str) -> io::Result<Handle<M::In>> {
+        let inbox = self.inbox.clone();
+        let control = Arc::clone(&self.control);
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        let thread = watch.thread(name, move || {
+            // Dropped also when the core panics, so that whoever waits for it learns of it.
+            let _guard = guard;
+            Loop::new(self).run()
+        })?;
+        Ok(Handle {
+            inbox,
+            control,
+            thread,
+            ended,
+        })
+    }
+}
+
+struct Loop<M: Machine> {
     driver: Driver<M>,
     /// Sockets that may hold more datagrams.
     ready: VecDeque<Token>,
@@ -39,7 +74,7 @@ pub(super) struct Loop<M: Machine> {
 }
 
 impl<M: Machine> Loop<M> {
-    pub(super) fn new(driver: Driver<M>) -> Loop<M> {
+    fn new(driver: Driver<M>) -> Loop<M> {
         Loop {
             driver,
             ready: VecDeque::new(),
@@ -55,13 +90,13 @@ impl<M: Machine> Loop<M> {
     }
 
     /// Until it is told to stop, or polling fails.
-    pub(super) fn run(mut self) -> std::io::Result<()> {
+    fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         self.drain_outputs();
         self.snapshot();
         while !self.driver.control.stop.load(Ordering::Acquire) {
             self.sleep(&mut events).map_err(|error| {
-                std::io::Error::new(
+                io::Error::new(
                     error.kind(),
                     format!("the poll of the SIP sockets: {error}"),
                 )
@@ -75,12 +110,12 @@ impl<M: Machine> Loop<M> {
         Ok(())
     }
 
-    fn sleep(&mut self, events: &mut Events) -> std::io::Result<()> {
+    fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
         let before = self.driver.clock.now();
         let timeout = self.timeout(before);
         match self.driver.poll.poll(events, Some(timeout)) {
             Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
         for event in events.iter() {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::SocketOptions;
 use crate::metrics::ReceiveDrops;
+use crate::supervision::Watch;
 use bytes::Bytes;
 use holdline_wire::machine::{Input, LocalFault, Output, TransportFault};
 use holdline_wire::{Flow, TransportKey};

@@ -1,12 +1,14 @@
 //! Logs: one JSON object a line on standard error, written by a thread of its own, never waited
 //! for. Callers are redacted in every line unless the operator says otherwise.
 
+pub(crate) mod direct;
 mod redact;
 
 pub use redact::{redact, redact_user};
 
 use crate::metrics::Metrics;
 use crate::supervision::Watch;
+use direct::THREAD;
 use prometheus::IntCounter;
 use serde::{Deserialize, Deserializer, de};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -18,8 +20,6 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The thread that writes.
-pub(crate) const THREAD: &str = "holdline-log";
 /// Lines that wait for standard error; more are dropped and counted.
 const QUEUE: usize = 8192;
 /// How long the writing thread lets lines gather: a process that is killed loses those.
@@ -154,11 +154,6 @@ fn log_panics() {
             "a thread panicked"
         );
     }));
-}
-
-/// For what must be said though nobody writes the log any more.
-pub(crate) fn write_directly(line: &str) {
-    let _ = io::stderr().write_all(redact(line).as_bytes());
 }
 
 fn parse_level(text: &str) -> Option<Targets> {
