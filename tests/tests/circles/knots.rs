@@ -1,4 +1,4 @@
-//! The circles among the files of a crate, and which of them are known.
+//! The circles among the files of a crate.
 
 use crate::names::{File, Module, find};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -69,26 +69,10 @@ fn name(module: &Module) -> String {
     }
 }
 
-/// What is wrong with a crate of which these knots are known, each as the names of its files: circles
-/// that leave them, and files in them that are in no circle any more.
-pub fn wrong(files: &Files, known: &[&str]) -> Vec<String> {
+/// The circles of a crate, in words: the shortest one of each set of files that all lead to each other.
+pub fn circles(files: &Files) -> Vec<String> {
     let edges = edges(files);
     let knots = knots(&edges);
-    let holds = |set: &str, file: &Module| set.split(' ').any(|listed| listed == name(file));
-    let new = knots.iter().filter_map(|knot| {
-        let is_within = |set: &str| knot.iter().all(|file| holds(set, file));
-        if known.iter().any(|set| is_within(set)) {
-            return None;
-        }
-        let is_listed = |file: &Module| known.iter().any(|set| holds(set, file));
-        let unlisted = knot.iter().find(|file| !is_listed(file));
-        let start = unlisted.or(knot.first())?;
-        Some(format!("a new circle: {}", told(&edges, start)))
-    });
-    let left: BTreeSet<String> = knots.iter().flatten().map(|file| name(file)).collect();
-    let listed = known.iter().flat_map(|set| set.split(' '));
-    let untied = listed.filter(|file| !left.contains(*file));
-    let untied =
-        untied.map(|file| format!("{file} is in no circle any more: take it off the list"));
-    new.chain(untied).collect()
+    let first = knots.iter().filter_map(|knot| knot.first());
+    first.map(|start| told(&edges, start)).collect()
 }
