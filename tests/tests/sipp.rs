@@ -82,6 +82,13 @@ impl Stage {
             let placed = nodes.iter().map(|node| node.calls).sum::<usize>();
             Ok(stage.up()? == count && placed == count)
         })?;
+        // A node keeps a call before its ACK is through: one that is killed in between leaves the
+        // far end waiting for it, which is another test's matter.
+        stage.rig.wait("all calls are acknowledged", SOON, || {
+            let messages = stage.far.messages()?;
+            let acks = messages.iter().filter(|m| !m.sent && m.is_request("ACK"));
+            Ok(acks.count() >= count)
+        })?;
         Ok(stage)
     }
 

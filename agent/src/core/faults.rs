@@ -22,7 +22,7 @@ impl AgentCore {
         quoted: &[u8],
     ) {
         let Some(node) = self.env.cluster.node_at(key.remote) else {
-            return send_failed(&mut self.env.layer, now, key, fault, quoted);
+            return send_failed(&mut self.env.layer, key, fault, quoted);
         };
         let probe = self.env.quoted_probe(node, quoted);
         match fault {

@@ -200,7 +200,7 @@ impl Machine for NodeCore {
             Input::Message { from, bytes } if self.is_checking() => self.park(from, bytes),
             Input::Message { from, bytes } => self.message(now, from, bytes),
             Input::Fault { key, fault, quoted } => {
-                send_failed(&mut self.env.layer, now, key, fault, &quoted);
+                send_failed(&mut self.env.layer, key, fault, &quoted);
             }
             Input::Deadline if self.is_checking() => self.check_deadline(now),
             Input::Deadline => self.deadline(now),

@@ -22,8 +22,8 @@ impl Callee {
         }
         let (scheme, rest) = uri.split_once(':').unwrap_or(("", uri));
         // A number with a host in it would lead the call there.
-        if scheme.eq_ignore_ascii_case("tel") && !rest.contains('@') {
-            return Callee::User(rest.into());
+        if scheme.eq_ignore_ascii_case("tel") && !rest.contains('@') && !rest.starts_with(';') {
+            return Callee::User(escaped(rest));
         }
         if ["sip", "sips", "tel"]
             .iter()
@@ -59,6 +59,16 @@ impl Callee {
     }
 }
 
+/// A subscriber part as a SIP user: what a tel URI may have and a user may not is escaped, above all
+/// the colon, behind which a password would stand (RFC 3261 25.1, RFC 3966 section 3).
+fn escaped(subscriber: &str) -> Box<str> {
+    subscriber
+        .replace(':', "%3A")
+        .replace('[', "%5B")
+        .replace(']', "%5D")
+        .into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +82,8 @@ mod tests {
             ("sip:192.0.2.1:5060", "sip:h"),
             ("tel:+49;phone-context=x", "sip:+49;phone-context=x@h"),
             ("TEL:112", "sip:112@h"),
+            ("tel:+49;x=a:[b]", "sip:+49;x=a%3A%5Bb%5D@h"),
+            ("tel:;phone-context=x", "sip:h"),
             ("tel:112@elsewhere", "sip:h"),
             ("urn:service:sos", "urn:service:sos"),
             ("URN:service:sos.fire", "URN:service:sos.fire"),

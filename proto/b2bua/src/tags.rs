@@ -54,12 +54,17 @@ impl<S: Copy> Tags<S> {
         if self.ended.len() >= self.most {
             self.forget_oldest();
         }
-        self.ended.push_back((late(now + self.life), tag.into()));
+        if self.ended(tag).is_none() {
+            self.ended.push_back((late(now + self.life), tag.into()));
+        }
         self.leads.insert(tag.into(), Lead::Ended(side));
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((_, tag)) = self.ended.pop_front() {
+        // Where the tag leads to a leg again, that one lives on.
+        if let Some((_, tag)) = self.ended.pop_front()
+            && self.ended(&tag).is_some()
+        {
             self.leads.remove(&tag);
         }
     }
@@ -138,6 +143,17 @@ mod tests {
         assert_eq!((tags.ended("a"), tags.poll_deadline()), (None, None));
         tags.remove("b");
         assert!(tags.is_empty());
+    }
+
+    #[test]
+    fn a_tag_that_leads_to_a_leg_again_is_not_forgotten_with_its_past() {
+        let mut tags = Tags::new(10, Duration::from_secs(64));
+        tags.bury(at(0), "a", Side::Far);
+        tags.bury(at(9), "a", Side::Near);
+        assert_eq!((tags.count_ended(), tags.ended("a")), (1, Some(Side::Near)));
+        tags.enter("a", 1);
+        tags.handle_deadline(at(100));
+        assert_eq!((tags.leg("a"), tags.count_ended()), (Some(1), 0));
     }
 
     #[test]

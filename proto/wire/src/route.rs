@@ -7,15 +7,15 @@ use std::net::SocketAddr;
 /// The port that a sent-by without one means (RFC 3261 section 18.1.1).
 const DEFAULT_PORT: u16 = 5060;
 
-/// The flow for the response to `request`, which came by `from`: on a stream the same
-/// connection; on UDP the source address, with the source port where the request has rport and
+/// The flow for the response to `request`, which came by `from`: by a connected socket the same one,
+/// for it reaches its own peer only; else, on UDP, the source address, with the source port where the request has rport and
 /// otherwise with the port of its sent-by.
 ///
 /// A received that the request brought and maddr are not followed: they would let its sender
 /// choose whom our responses hit.
 pub fn response_destination(request: &Message, from: TransportKey) -> TransportKey {
     let via = request.top_via();
-    if from.protocol.is_reliable() || via.rport.is_some() {
+    if from.protocol.is_reliable() || !from.is_listening() || via.rport.is_some() {
         return from;
     }
     let port = via.port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT);

@@ -413,7 +413,7 @@ impl Machine for Ua {
         }
         match input {
             Input::Message { from, bytes } => self.on_message(now, from, bytes),
-            Input::Fault { key, .. } => self.layer.transport_failed(now, key),
+            Input::Fault { key, quoted, .. } => self.layer.transport_failed(key, &quoted),
             Input::Other(command) => self.command(now, command),
             Input::Deadline => {}
         }

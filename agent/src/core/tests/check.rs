@@ -81,6 +81,9 @@ impl AgentCore {
         assert_eq!(self.transactions(), (0, 0), "transactions");
         assert_eq!(self.dialogs(), 0, "tags");
         assert!(self.env.timers.is_empty(), "timers");
+        assert!(self.env.aging.is_empty(), "aging");
+        assert_eq!(self.env.turns.poll_deadline(), None, "turns");
+        assert_eq!(self.env.tags.poll_deadline(), None, "ended dialogs");
         assert_eq!(self.failovers.moving(), 0, "moving");
         assert!(self.env.pacing.is_empty(), "pacing");
     }

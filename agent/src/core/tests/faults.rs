@@ -1,6 +1,6 @@
 //! What became of datagrams: whose fault it is (spec: X52).
 
-use super::world::{AGENT, PBX, addr, node_address};
+use super::world::{AGENT, PBX, addr, node_address, text};
 use super::*;
 use crate::cluster::NodeState;
 use crate::core::Event;
@@ -119,4 +119,33 @@ fn what_a_router_says_condemns_nobody_who_answers() {
     let status = world.core.status(world.now);
     assert_eq!(status.trunk.nodes[0].state, NodeState::Alive);
     assert_eq!(status.trunk.nodes[0].flaps, 0);
+}
+
+// spec: X41
+#[test]
+fn an_icmp_error_ends_what_it_quotes_and_nothing_else() {
+    let mut world = World::with_nodes(1);
+    let (mut one, mut other) = (world.call_up(), world.call_up());
+    let pbx = TransportKey::udp(addr(AGENT), addr(PBX));
+    let mut asked = Vec::new();
+    for call in [&mut one, &mut other] {
+        world.node_requests(0, &mut call.far, Method::Info, None);
+        asked.push(world.pbx_gets("INFO"));
+    }
+    let forged = text(&asked[0]).replace("z9hG4bK", "z9hG4bKx");
+    fault(&mut world, pbx, TransportFault::Refused, forged.as_bytes());
+    fault(
+        &mut world,
+        pbx,
+        TransportFault::Unreachable,
+        forged.as_bytes(),
+    );
+    assert!(world.nodes[0].inbox.is_empty(), "it quotes nothing of ours");
+    let quoted = asked[0].bytes().clone();
+    fault(&mut world, pbx, TransportFault::Refused, &quoted);
+    let refused = world.node_got(0, "503");
+    assert_eq!(refused.call_id(), &*one.far.id.call_id);
+    assert!(world.nodes[0].inbox.is_empty(), "the other is asked still");
+    world.pbx_responds(&asked[1], 200, None);
+    world.node_got(0, "200");
 }

@@ -141,7 +141,7 @@ fn emergencies_leave_first_also_by_the_configured_numbers() {
     }
     let urgent = [
         placed(&mut world, ordinary, "Priority: emergency\r\n"),
-        placed(&mut world, "sip:20-01;phone-context=+49@127.0.0.1", ""),
+        placed(&mut world, "tel:20-01;phone-context=+49", ""),
         placed(&mut world, "urn:service:sos.fire", ""),
     ];
     world.nodes[1].inbox.clear();

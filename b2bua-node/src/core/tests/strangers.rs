@@ -35,8 +35,13 @@ fn strangers_get_no_answer_and_are_counted() {
 fn a_malformed_request_of_a_peer_is_refused_and_counted() {
     let mut bench = Bench::new();
     let wrong = text(&invite("x1", "", OFFER)).replace("1 INVITE", "1 BYE");
-    bench.agent_sends(wrong.into());
-    bench.agent_gets("400");
+    let wrong = Bytes::from(wrong);
+    bench.agent_sends(wrong.clone());
+    let refusal = bench.agent_gets("400");
+    assert!(refusal.header(Name::InstanceRefusal).is_some());
+    // It is remembered by nobody, and answered the same (RFC 3261 8.2.7).
+    bench.agent_sends(wrong);
+    assert_eq!(bench.agent_gets("400").bytes(), refusal.bytes());
     let malformed = |event: &&Event| {
         matches!(
             event,
@@ -46,7 +51,7 @@ fn a_malformed_request_of_a_peer_is_refused_and_counted() {
             }
         )
     };
-    assert_eq!(bench.events.iter().filter(malformed).count(), 1);
+    assert_eq!(bench.events.iter().filter(malformed).count(), 2);
     assert_eq!(bench.core.live_calls(), 0);
 }
 

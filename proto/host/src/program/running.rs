@@ -72,6 +72,8 @@ where
     ) -> io::Result<Running<M::In>> {
         let (relay, turn, hears) = (self.relay.clone(), self.relay, self.hears);
         let first = show(Time::ZERO, self.driver.core());
+        self.calls
+            .show(&first.vitals, self.constants.capacity.calls);
         let published = Published::new((Time::ZERO, first));
         let (publish, calls) = (published.clone(), self.calls.clone());
         let capacity = self.constants.capacity.calls;

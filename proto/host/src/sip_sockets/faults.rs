@@ -34,14 +34,18 @@ enum Teller {
     Way,
 }
 
+/// Room for the control messages of an entry, which are read in place and so need their alignment.
+#[repr(align(8))]
+struct Control([u8; 256]);
+
 /// Takes one entry from the error queue; nothing where it tells of no failed delivery.
 pub(super) fn read(fd: RawFd) -> Result<Option<QueuedError>, Errno> {
     let mut payload = [0u8; QUOTED_MAX];
-    let mut control = [0u8; 256];
+    let mut control = Control([0; 256]);
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
     let (remote, length, told) = {
         let mut iov = [IoSliceMut::new(&mut payload)];
-        let message = recvmsg::<SockaddrStorage>(fd, &mut iov, Some(&mut control), flags)?;
+        let message = recvmsg::<SockaddrStorage>(fd, &mut iov, Some(&mut control.0), flags)?;
         let told = message.cmsgs()?.find_map(|part| match part {
             ControlMessageOwned::Ipv4RecvErr(error, offender) => {
                 let by = offender.map(|by| IpAddr::V4(u32::from_be(by.sin_addr.s_addr).into()));

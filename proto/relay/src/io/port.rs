@@ -214,6 +214,9 @@ mod tests {
             "it may be cut"
         );
         assert_eq!(port.receive(&mut buffer), Received::Nothing);
+        // From now on the kernel keeps strangers out, and they wake nobody.
+        stranger.send_to(b"stranger", at(4020)).unwrap();
+        assert_eq!(port.receive(&mut buffer), Received::Nothing);
         // Without a peer nobody is known.
         port.connect(None).unwrap();
         assert_eq!(port.socket.local_addr().unwrap(), at(4020));

@@ -233,11 +233,13 @@ impl<O: Copy> Layer<O> {
         }
     }
 
-    /// The transport to this peer failed (a refused datagram): client transactions towards it
-    /// that still wait for a first response end with `Timeout { transport: true }`.
-    pub fn transport_failed(&mut self, _now: Time, key: TransportKey) {
+    /// A datagram to this peer was refused that began like this, as far as it is told: client
+    /// transactions towards it whose request does so, and that still wait for a first response, end
+    /// with `Timeout { transport: true }`.
+    pub fn transport_failed(&mut self, key: TransportKey, start: &[u8]) {
         let span = (key, ClientId(0))..=(key, ClientId(u64::MAX));
-        let failed: Vec<ClientId> = self.unheard.range(span).map(|(_, id)| *id).collect();
+        let unheard = self.unheard.range(span).map(|(_, id)| *id);
+        let failed: Vec<ClientId> = unheard.filter(|id| self.begins(*id, start)).collect();
         for client in failed {
             self.fail_client(client);
         }
@@ -264,10 +266,12 @@ impl<O: Copy> Layer<O> {
     pub fn awaits(&self, key: TransportKey, start: &[u8]) -> bool {
         let span = (key, ClientId(0))..=(key, ClientId(u64::MAX));
         let mut waiting = self.unheard.range(span);
-        waiting.any(|(_, id)| {
-            let client = self.clients.get(id);
-            client.is_some_and(|client| client.machine.request().starts_with(start))
-        })
+        waiting.any(|(_, id)| self.begins(*id, start))
+    }
+
+    fn begins(&self, client: ClientId, start: &[u8]) -> bool {
+        let client = self.clients.get(&client);
+        client.is_some_and(|client| client.machine.request().starts_with(start))
     }
 
     /// Does what is due.

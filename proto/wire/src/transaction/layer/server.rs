@@ -11,7 +11,7 @@ use crate::transaction::key::Key;
 use crate::transaction::server_invite::ServerInvite;
 use crate::transaction::server_other::ServerOther;
 use crate::transaction::{Event, Output, ServerId};
-use crate::transport::{Flow, TransportKey};
+use crate::transport::TransportKey;
 
 impl<O: Copy> Layer<O> {
     pub(super) fn receive_request(&mut self, now: Time, from: TransportKey, request: Message) {
@@ -50,7 +50,7 @@ impl<O: Copy> Layer<O> {
             (ServerMachine::Other(machine), effects)
         };
         let cancels = self.cancelled_by(&request);
-        let reply_to = reply_to(from, &request);
+        let reply_to = response_destination(&request, from);
         let message = request.clone();
         self.server_keys.insert(key.clone(), server);
         self.servers.insert(
@@ -175,13 +175,5 @@ impl<O: Copy> Layer<O> {
             .cancel(TimerKey::Server(server, Timer::Retransmit));
         self.deadlines
             .cancel(TimerKey::Server(server, Timer::Phase));
-    }
-}
-
-/// Where responses go: a connected socket reaches its own peer only.
-fn reply_to(from: TransportKey, request: &Message) -> TransportKey {
-    match from.flow {
-        Flow::Listening => response_destination(request, from),
-        Flow::Probe(_) | Flow::Stream(_) => from,
     }
 }

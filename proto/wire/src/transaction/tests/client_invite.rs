@@ -389,9 +389,9 @@ fn a_failed_transport_ends_what_has_heard_nothing_from_that_peer() {
     rig.send(request("BYE", "z9hG4bKbye"));
     rig.lines();
     let elsewhere = udp().to("192.0.2.3:5060".parse().expect("an address"));
-    rig.layer.transport_failed(rig.now, elsewhere);
+    rig.layer.transport_failed(elsewhere, b"");
     assert_eq!(rig.lines(), [""; 0]);
-    rig.layer.transport_failed(rig.now, udp());
+    rig.layer.transport_failed(udp(), b"");
     assert_eq!(rig.lines(), ["transport failed", "transport failed"]);
     assert_eq!(rig.layer.len(), (1, 0));
     assert_eq!(rig.until(100_000), [""; 0]);
