@@ -106,6 +106,7 @@ impl Stand {
         })
     }
 
+    /// Its calls may fall silent for good: they wait for minutes while other systems are measured.
     fn agent_config(&self) -> String {
         let block = &self.block;
         let (sip, http, source) = (block.agent_sip(), block.agent_http(), block.node_http(0));
@@ -113,6 +114,7 @@ impl Stand {
         format!(
             "[sip]\nlisten = [\"udp:{sip}\"]\nallow = [\"{allow}\"]\nmax_calls = {CALLS}\n\
              [media]\nmode = \"relay\"\naddress = \"{address}\"\nports = \"10000-32767\"\n\
+             timeout = \"off\"\n\
              [http]\nlisten = \"{http}\"\n\
              [[trunk]]\nname = \"bench\"\nconfig = \"http://{source}/trunk\"\n"
         )
@@ -128,7 +130,7 @@ impl Stand {
         let (address, callee, dir) = (sip.ip(), block.callee(), dir.display());
         format!(
             "[node]\ncapacity = {CALLS}\n[sip]\nlisten = [\"udp:{sip}\"]\n\
-             [media]\naddress = \"{address}\"\nports = \"10000-32767\"\n\
+             [media]\naddress = \"{address}\"\nports = \"10000-32767\"\ntimeout = \"off\"\n\
              [http]\nlisten = \"{http}\"\n[upstream]\nallow = [\"{agent}/32\"]\n\
              [downstream]\ntarget = \"sip:{callee}\"\n\
              [store]\nurl = \"sqlite://{dir}/dialogs.db\"\n\
