@@ -58,7 +58,8 @@ plant silent-agent-unnoticed b2bua-node/src/core/lost.rs \
     'Look::Gone if holdline_wire::planted("silent-agent-unnoticed") => {}
             Look::Gone => self.agent_is_gone(now, run, false),'
 plant late-port agent/src/core/call.rs \
-    'self.media.release(&mut env.streams.ports, &mut env.streams.commands);' \
+    'self.media
+            .release(&mut env.streams.ports, &mut env.streams.commands);' \
     'if !holdline_wire::planted("late-port") || self.generation == 0 {
             self.media.release(&mut env.streams.ports, &mut env.streams.commands);
         }'
